@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The words of KOP engine: ids, the internal document (Ablageformat), the mapped tree, diagnostics,
+//! outcomes and the retry schedule.
+//!
+//! This room knows nothing of files, networks, databases, scripts or XML. Everything here is plain data
+//! that every other room may use; clock and ids are traits so that tests decide them.
+
+pub mod clock;
+pub mod codes;
+pub mod diagnostic;
+pub mod eingang;
+pub mod feld;
+pub mod hash;
+pub mod ids;
+pub mod mask;
+pub mod path;
+pub mod retry;
+pub mod sendung;
+pub mod stage;
+pub mod tree;
+
+pub use clock::{Clock, FixedClock, Zeitpunkt};
+pub use diagnostic::{Class, Diagnostic, Severity};
+pub use eingang::Eingang;
+pub use feld::{Feld, FeldTyp, Inhalt, Wert};
+pub use hash::ContentHash;
+pub use ids::{AttemptId, DeliveryId, IdSource, MessageId, SubmissionId, TenantId, VorgangId, WorkItemId};
+pub use path::FeldPfad;
+pub use retry::RetrySchedule;
+pub use sendung::{BlobRef, Outcome, Part, Receipt, Repeatability, Sendung, Ticket};
+pub use stage::Stage;
+pub use tree::Tree;
