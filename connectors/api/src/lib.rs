@@ -1,2 +1,17 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Placeholder.
+//! The contract between the engine and everything that speaks to the outside: intakes, adapters, connectors.
+//!
+//! Connectors know only this crate (and `kop-core`); nothing in `engine/` names a connector. The binary hands
+//! the engine one registry slice of each kind.
+
+pub mod connector;
+pub mod inbox;
+pub mod intake;
+pub mod secret;
+pub mod settings;
+
+pub use connector::{BlobRead, Blobs, Connector, ConnectorKind, World};
+pub use inbox::{Accepted, BlobSink, Inbox, Refusal, RefusalKind};
+pub use intake::{Adapter, HttpIntake, Intake, IntakePart, IntakeRequest, IntakeResponse, Normalised};
+pub use secret::Secret;
+pub use settings::{SettingProblem, parse_settings};

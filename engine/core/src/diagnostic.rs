@@ -262,7 +262,10 @@ mod tests {
     #[test]
     fn repeats_are_one_cause() {
         let at = |n: usize| {
-            Diagnostic::new("KOP-M002", "", "").with_target(format!("a[{n}]/b")).with_value(&n.to_string()).fingerprint()
+            Diagnostic::new("KOP-M002", "", "")
+                .with_target(format!("a[{n}]/b"))
+                .with_value(&n.to_string())
+                .fingerprint()
         };
         assert_eq!(at(1), at(2));
     }

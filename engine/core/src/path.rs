@@ -167,7 +167,9 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_and_where() {
-        for (text, at) in [("", 0), ("a//b", 2), ("a[0]", 2), ("a[1", 1), ("\"a", 2), ("a]b", 1), ("a[1]b", 4)] {
+        for (text, at) in
+            [("", 0), ("a//b", 2), ("a[0]", 2), ("a[1", 1), ("\"a", 2), ("a]b", 1), ("a[1]b", 4)]
+        {
             assert_eq!(text.parse::<FeldPfad>().unwrap_err().at, at, "{text}");
         }
     }

@@ -66,7 +66,9 @@ impl Sendung {
     /// One hash over names and contents of everything that is sent.
     pub fn content_hash(main: &Part, parts: &[Part]) -> ContentHash {
         ContentHash::of_parts(
-            std::iter::once(main).chain(parts).map(|part| (part.name.as_str(), &part.blob.sha256.as_bytes()[..])),
+            std::iter::once(main)
+                .chain(parts)
+                .map(|part| (part.name.as_str(), &part.blob.sha256.as_bytes()[..])),
         )
     }
 }
