@@ -1,2 +1,25 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Placeholder.
+//! What must survive a power cut: submissions, messages, deliveries, attempts, Klärungsfälle, the timeline,
+//! and the files they name.
+//!
+//! [`Store`] is the contract; [`SqliteStore`] is the default behind it; [`BlobStore`] keeps the files. This
+//! room knows rows and bytes. It must not know forms, mappings, XML, receivers or HTTP, and it never asks for
+//! the time: every call brings it along.
+
+pub mod api;
+pub mod error;
+pub mod records;
+pub mod steps;
+
+pub use api::Store;
+pub use error::StoreError;
+pub use records::{
+    AttemptKind, AttemptRecord, Counts, Cursor, DeliveryRecord, DeliveryState, EventRecord, Found, FoundId,
+    MessageRecord, MessageState, PayloadPart, SubmissionDetail, SubmissionFilter, SubmissionPage,
+    SubmissionRecord, SubmissionState, SubmissionSummary, WorkItemGroup, WorkItemRecord,
+};
+pub use steps::{
+    Accepted, AccessEntry, Assigned, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim,
+    DeliveryLease, FirstAttempt, Interrupted, NewDelivery, NewEvent, NewMessage, NewSubmission, NewWorkItem,
+    Processed, RetryTarget, StartedAttempt, SubmissionClaim, SubmissionLease,
+};

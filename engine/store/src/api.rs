@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The contract of a store. Every step is atomic and durable when its call returns; every key starts with
+//! the tenant; no call asks a clock. `crate::conformance` says the same in tests.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kop_core::{AttemptId, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
+
+use crate::{
+    error::StoreError,
+    records::{
+        Counts, Found, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup, WorkItemRecord,
+    },
+    steps::{
+        Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
+        Interrupted, NewEvent, NewSubmission, Processed, RetryTarget, StartedAttempt, SubmissionClaim,
+        SubmissionLease,
+    },
+};
+
+/// Keeps submissions and everything that becomes of them.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Stores a submission; durable when this returns. Same tenant, source, key and content: the first answer
+    /// again, and the document is not rendered. Same key, other content: stored too, with the Klärungsfall.
+    async fn accept(&self, new: NewSubmission, now: Zeitpunkt) -> Result<Accepted, StoreError>;
+
+    /// Leases submissions that are to be processed, tenants in turns. One whose lease ran out is given again.
+    async fn claim_submissions(
+        &self,
+        claim: SubmissionClaim,
+        now: Zeitpunkt,
+    ) -> Result<Vec<ClaimedSubmission>, StoreError>;
+
+    /// Prolongs a lease.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleLease`] when it ran out and was given on.
+    async fn renew_submission(
+        &self,
+        lease: &SubmissionLease,
+        lease_for: Duration,
+        now: Zeitpunkt,
+    ) -> Result<SubmissionLease, StoreError>;
+
+    /// Records what became of a claimed submission, all in one step. Returns the first attempts that were
+    /// started; a message whose lane was full is not among them and waits to be claimed.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleLease`]: nothing was recorded.
+    async fn record_processed(
+        &self,
+        lease: SubmissionLease,
+        processed: Processed,
+        now: Zeitpunkt,
+    ) -> Result<Vec<StartedAttempt>, StoreError>;
+
+    /// Gives a claimed submission back, to be processed not before `at`.
+    async fn defer(
+        &self,
+        lease: SubmissionLease,
+        at: Zeitpunkt,
+        events: Vec<NewEvent>,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError>;
+
+    /// Leases due deliveries (sendings and questions) of lanes that are not full, tenants and lanes in turns.
+    async fn claim_deliveries(
+        &self,
+        claim: DeliveryClaim,
+        now: Zeitpunkt,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError>;
+
+    /// Prolongs a lease.
+    async fn renew_delivery(
+        &self,
+        lease: &DeliveryLease,
+        lease_for: Duration,
+        now: Zeitpunkt,
+    ) -> Result<DeliveryLease, StoreError>;
+
+    /// Records that an attempt starts. Only when this has returned may its first byte leave.
+    async fn start_attempt(
+        &self,
+        lease: &DeliveryLease,
+        attempt_id: AttemptId,
+        now: Zeitpunkt,
+    ) -> Result<StartedAttempt, StoreError>;
+
+    /// Records how the delivery's running attempt ended, with the delivery's new state, in one step.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleLease`]: someone else has taken over; nothing was recorded.
+    async fn finish_attempt(
+        &self,
+        lease: DeliveryLease,
+        end: AttemptEnd,
+        events: Vec<NewEvent>,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError>;
+
+    /// Hands out, with fresh leases, up to `limit` attempts that were started and whose lease ran out without
+    /// an end. Their lanes count as busy until they are finished. A store that is opened for serving ends all
+    /// earlier leases, so the first call after a start finds everything that a crash left.
+    async fn recover(
+        &self,
+        lease_for: Duration,
+        limit: u32,
+        now: Zeitpunkt,
+    ) -> Result<Vec<Interrupted>, StoreError>;
+
+    /// The next moment after `now` at which something becomes due or a lease runs out. What is due already is
+    /// for the claims; a delivery that waits for a place in its lane is claimable once an attempt ends.
+    async fn next_due(&self, now: Zeitpunkt) -> Result<Option<Zeitpunkt>, StoreError>;
+
+    /// A person has something tried again; closes its Klärungsfälle.
+    ///
+    /// # Errors
+    /// [`StoreError::NotPossible`] when it is delivered, under way, or (submission) has messages already.
+    async fn retry(
+        &self,
+        tenant: &TenantId,
+        target: RetryTarget,
+        who: &str,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError>;
+
+    /// A person closes a Klärungsfall.
+    async fn close_work_item(
+        &self,
+        tenant: &TenantId,
+        work_item: WorkItemId,
+        who: &str,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError>;
+
+    /// Notes that a person saw personal data.
+    async fn log_access(&self, entry: AccessEntry, now: Zeitpunkt) -> Result<(), StoreError>;
+
+    /// Submissions, newest first.
+    async fn submissions(&self, filter: SubmissionFilter) -> Result<SubmissionPage, StoreError>;
+
+    /// Everything about one submission.
+    async fn submission(
+        &self,
+        tenant: &TenantId,
+        submission: SubmissionId,
+    ) -> Result<SubmissionDetail, StoreError>;
+
+    /// Open Klärungsfälle by cause, the most frequent first.
+    async fn work_item_groups(
+        &self,
+        tenant: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<Vec<WorkItemGroup>, StoreError>;
+
+    /// Open Klärungsfälle, oldest first; all causes or one.
+    async fn open_work_items(
+        &self,
+        tenant: Option<&TenantId>,
+        fingerprint: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<WorkItemRecord>, StoreError>;
+
+    /// What a Vorgangsnummer, an id or the beginning of an id (4 characters at least) stands for: none, one,
+    /// or several (at most 20) when it is ambiguous.
+    async fn resolve(&self, tenant: Option<&TenantId>, text: &str) -> Result<Vec<Found>, StoreError>;
+
+    /// Numbers for metrics and overview.
+    async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError>;
+}

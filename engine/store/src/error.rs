@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What can go wrong in a store. Errors hold no values from applications, so they may be logged.
+
+use kop_core::Diagnostic;
+
+/// Why a step did not happen. Nothing of a failed step is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The lease ran out or was given to someone else; whatever the holder found out must not be recorded.
+    #[error("the lease is no longer valid")]
+    StaleLease,
+    /// There is no such thing for this tenant.
+    #[error("not found")]
+    NotFound,
+    /// The state does not allow the step; the text names the state.
+    #[error("not possible in this state: {0}")]
+    NotPossible(String),
+    /// Too many steps are waiting, or another process holds the database for too long: try again later.
+    #[error("the store is busy")]
+    Busy,
+    /// Another process is serving from this data folder.
+    #[error("another process is using the data folder {0}")]
+    InUse(String),
+    /// The database was written by a newer engine.
+    #[error("the database has schema version {found}, this engine knows up to {known}")]
+    NewerSchema {
+        /// Version in the file.
+        found: u32,
+        /// Highest version that this engine knows.
+        known: u32,
+    },
+    /// Stored bytes are not what was stored.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+    /// Larger than the caller allows.
+    #[error("larger than {0} bytes")]
+    TooLarge(u64),
+    /// The database refused or failed; nothing of the step is kept.
+    #[error("database: {0}")]
+    Database(String),
+    /// A file could not be read or written.
+    #[error("file: {0}")]
+    File(String),
+    /// The caller's document could not be rendered.
+    #[error("document: {0}")]
+    Document(String),
+    /// The store has been shut down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// The problem for people, with a code to look up.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let (code, de, en) = match self {
+            Self::InUse(_) => (
+                "KOP-S002",
+                "Ein anderer Prozess arbeitet schon mit diesem Datenordner.",
+                "Another process is already using this data folder.",
+            ),
+            Self::NewerSchema { .. } => (
+                "KOP-S003",
+                "Die Datenbank stammt von einer neueren Version von KOP engine.",
+                "The database was written by a newer version of KOP engine.",
+            ),
+            Self::Damaged(_) => (
+                "KOP-S004",
+                "Eine gespeicherte Datei ist beschädigt oder fehlt.",
+                "A stored file is damaged or missing.",
+            ),
+            Self::Busy => {
+                ("KOP-S005", "Der Speicher ist gerade ausgelastet.", "The store is busy at present.")
+            }
+            Self::NotFound => (
+                "KOP-S006",
+                "Es gibt keinen gespeicherten Eintrag mit dieser Angabe.",
+                "There is no stored entry like that.",
+            ),
+            Self::NotPossible(_) => (
+                "KOP-S007",
+                "Das ist im jetzigen Zustand nicht möglich.",
+                "This is not possible in the present state.",
+            ),
+            Self::StaleLease
+            | Self::TooLarge(_)
+            | Self::Database(_)
+            | Self::File(_)
+            | Self::Document(_)
+            | Self::Closed => (
+                "KOP-S001",
+                "Der Speicher konnte den Vorgang nicht ausführen.",
+                "The store could not carry out the step.",
+            ),
+        };
+        Diagnostic::new(code, de, en).with_detail(self.to_string())
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error.to_string())
+    }
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What a store tells: the rows as others see them, filters and pages. Moments are exact to the microsecond.
+
+use std::{fmt, str::FromStr};
+
+use kop_core::{
+    AttemptId, BlobRef, ContentHash, DeliveryId, Diagnostic, MessageId, Outcome, Part, Receipt, SubmissionId,
+    TenantId, Ticket, VorgangId, WorkItemId, clock::Zeitpunkt, diagnostic::Class, sendung::Level,
+};
+use serde::{Deserialize, Serialize};
+
+/// An enum that is stored and shown as one lower-case word.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)* }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word, as stored and shown.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text { $($word => Ok(Self::$variant),)* _ => Err(UnknownWord(text.to_owned())) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+/// The word names no value of the type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown word {0:?}")]
+pub struct UnknownWord(pub String);
+
+words!(
+    /// Where a submission stands.
+    SubmissionState {
+        /// Stored, not yet routed and mapped.
+        Eingegangen = "eingegangen",
+        /// Every message that its routes asked for exists.
+        Verarbeitet = "verarbeitet",
+        /// A person must look before anything (more) is made of it.
+        Klaerung = "klaerung",
+    }
+);
+
+words!(
+    /// Where a message stands; follows its delivery.
+    MessageState {
+        /// Made, not yet with its receiver.
+        Offen = "offen",
+        /// The receiver has it.
+        Zugestellt = "zugestellt",
+        /// The receiver refused it.
+        Abgewiesen = "abgewiesen",
+        /// A person must look.
+        Klaerung = "klaerung",
+    }
+);
+
+words!(
+    /// Where a delivery stands.
+    DeliveryState {
+        /// Waits for its (next) attempt.
+        Wartend = "wartend",
+        /// Claimed, or an attempt is under way.
+        Laufend = "laufend",
+        /// The receiver has it.
+        Zugestellt = "zugestellt",
+        /// Handed over; the receiver is asked again later.
+        Nachverfolgt = "nachverfolgt",
+        /// The receiver refused it.
+        Abgewiesen = "abgewiesen",
+        /// A person must look.
+        Klaerung = "klaerung",
+    }
+);
+
+words!(
+    /// What an attempt did.
+    AttemptKind {
+        /// Sent the bytes.
+        Senden = "senden",
+        /// Asked what became of them.
+        Nachfragen = "nachfragen",
+    }
+);
+
+words!(
+    /// How an attempt ended.
+    AttemptOutcome {
+        /// [`Outcome::Receipt`].
+        Zugestellt = "zugestellt",
+        /// [`Outcome::Pending`].
+        Nachverfolgt = "nachverfolgt",
+        /// [`Outcome::Retry`] with a next attempt.
+        Wiederholung = "wiederholung",
+        /// [`Outcome::Retry`] with no attempt left.
+        Aufgegeben = "aufgegeben",
+        /// [`Outcome::Reject`].
+        Abgewiesen = "abgewiesen",
+        /// [`Outcome::Unknown`], or the engine stopped while it ran.
+        Unklar = "unklar",
+    }
+);
+
+impl From<&Outcome> for AttemptOutcome {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Receipt(_) => Self::Zugestellt,
+            Outcome::Pending(_) => Self::Nachverfolgt,
+            Outcome::Retry { .. } => Self::Wiederholung,
+            Outcome::Reject(_) => Self::Abgewiesen,
+            Outcome::Unknown(_) => Self::Unklar,
+        }
+    }
+}
+
+/// One file of the payload as it came in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadPart {
+    /// Role or id within the payload (`envelope`, multipart field, Content-ID).
+    pub key: String,
+    /// File name as sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
+    /// Media type as sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// The bytes.
+    pub blob: BlobRef,
+}
+
+/// A submission without its document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // the members are explained at `NewSubmission`
+pub struct SubmissionSummary {
+    pub tenant: TenantId,
+    pub submission_id: SubmissionId,
+    pub vorgang_id: VorgangId,
+    pub vorgangsnummer: String,
+    pub source: String,
+    pub vendor_id: Option<String>,
+    pub form_id: Option<String>,
+    pub form_name: Option<String>,
+    pub received_at: Zeitpunkt,
+    pub state: SubmissionState,
+    /// How often it was claimed for processing; more than a few without a result hints at a crash.
+    pub runs: u32,
+}
+
+/// A submission as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmissionRecord {
+    /// Head.
+    pub summary: SubmissionSummary,
+    /// Hash over the payload, for idempotency.
+    pub content_hash: ContentHash,
+    /// The Ablageformat document, JSON, byte for byte as rendered at acceptance.
+    pub document: Vec<u8>,
+    /// The payload's files.
+    pub payload: Vec<PayloadPart>,
+}
+
+/// A message as stored. Members as in [`crate::NewMessage`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // the members are explained at `NewMessage`
+pub struct MessageRecord {
+    pub tenant: TenantId,
+    pub message_id: MessageId,
+    pub submission_id: SubmissionId,
+    pub route: String,
+    pub receiver: String,
+    pub nachrichten_uuid: uuid::Uuid,
+    pub engine_version: String,
+    pub generation: ContentHash,
+    pub mapping: String,
+    pub mapping_hash: ContentHash,
+    pub schema_package: Option<ContentHash>,
+    pub content_hash: ContentHash,
+    pub main: Part,
+    pub parts: Vec<Part>,
+    pub state: MessageState,
+    pub created_at: Zeitpunkt,
+}
+
+/// A delivery as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeliveryRecord {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// What it brings.
+    pub message_id: MessageId,
+    /// The submission that the message was made from.
+    pub submission_id: SubmissionId,
+    /// Where it queues: the receiver's name.
+    pub lane: String,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Earliest moment of the next attempt or question, where one is to come.
+    pub next_try_at: Option<Zeitpunkt>,
+    /// Attempts to send that were started.
+    pub attempts: u32,
+    /// Proof, once delivered.
+    pub receipt: Option<Receipt>,
+    /// What to ask with, while `nachverfolgt`.
+    pub ticket: Option<Ticket>,
+}
+
+/// An attempt as stored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttemptRecord {
+    /// The attempt.
+    pub attempt_id: AttemptId,
+    /// The delivery it belongs to.
+    pub delivery_id: DeliveryId,
+    /// Sent or asked.
+    pub kind: AttemptKind,
+    /// Number among the delivery's attempts to send, from 1; questions carry the number of the sending before.
+    pub number: u32,
+    /// Recorded before the first byte left.
+    pub started_at: Zeitpunkt,
+    /// `None` while it runs, or when the engine stopped meanwhile.
+    pub ended_at: Option<Zeitpunkt>,
+    /// How it ended.
+    pub outcome: Option<AttemptOutcome>,
+    /// How far the delivery got.
+    pub level: Option<Level>,
+    /// What went wrong, values masked.
+    pub problem: Option<Diagnostic>,
+}
+
+/// A Klärungsfall as stored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkItemRecord {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The Klärungsfall.
+    pub work_item_id: WorkItemId,
+    /// Who can mend it.
+    pub class: Class,
+    /// What makes two of them the same cause ([`Diagnostic::fingerprint`]).
+    pub fingerprint: String,
+    /// Problems, values masked.
+    pub diagnostics: Vec<Diagnostic>,
+    /// When it was opened.
+    pub opened_at: Zeitpunkt,
+    /// When it was closed.
+    pub closed_at: Option<Zeitpunkt>,
+    /// The submission it is about.
+    pub submission_id: SubmissionId,
+    /// The message, where it is about one.
+    pub message_id: Option<MessageId>,
+    /// The delivery, where it is about one.
+    pub delivery_id: Option<DeliveryId>,
+}
+
+/// Open Klärungsfälle of one cause.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkItemGroup {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The cause.
+    pub fingerprint: String,
+    /// How many are open.
+    pub count: u64,
+    /// The oldest one's opening.
+    pub oldest: Zeitpunkt,
+    /// The newest one's opening.
+    pub newest: Zeitpunkt,
+    /// The oldest of them.
+    pub sample: WorkItemRecord,
+}
+
+/// A line of the timeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRecord {
+    /// When.
+    pub at: Zeitpunkt,
+    /// What, as one word; see [`crate::steps::event`].
+    pub kind: String,
+    /// The submission.
+    pub submission_id: SubmissionId,
+    /// The message, where it is about one.
+    pub message_id: Option<MessageId>,
+    /// The delivery, where it is about one.
+    pub delivery_id: Option<DeliveryId>,
+    /// Parameters of the sentence, without personal data.
+    pub params: serde_json::Value,
+}
+
+/// Everything about one submission, each list in order of time.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // each member is named by its type
+pub struct SubmissionDetail {
+    pub submission: SubmissionRecord,
+    pub messages: Vec<MessageRecord>,
+    pub deliveries: Vec<DeliveryRecord>,
+    pub attempts: Vec<AttemptRecord>,
+    pub work_items: Vec<WorkItemRecord>,
+    pub events: Vec<EventRecord>,
+}
+
+/// Which submissions; `None` does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubmissionFilter {
+    /// Of this tenant; `None` is for whoever runs the whole instance.
+    pub tenant: Option<TenantId>,
+    /// In this state.
+    pub state: Option<SubmissionState>,
+    /// Of this form.
+    pub form_id: Option<String>,
+    /// With this Vorgangsnummer.
+    pub vorgangsnummer: Option<String>,
+    /// With this vendor's id.
+    pub vendor_id: Option<String>,
+    /// With a message for this receiver.
+    pub receiver: Option<String>,
+    /// Received at or after this moment.
+    pub since: Option<Zeitpunkt>,
+    /// At most so many, 1 to 1000; 0 stands for 50.
+    pub limit: u32,
+    /// Continue after this page.
+    pub after: Option<Cursor>,
+}
+
+/// A place in the list of submissions; opaque to others, safe in addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub(crate) received_at: i64,
+    pub(crate) submission_id: SubmissionId,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.received_at, self.submission_id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let unknown = || UnknownWord(text.chars().take(64).collect());
+        let (at, id) = text.split_once('.').ok_or_else(unknown)?;
+        Ok(Self {
+            received_at: at.parse().map_err(|_| unknown())?,
+            submission_id: id.parse().map_err(|_| unknown())?,
+        })
+    }
+}
+
+/// One page of submissions, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmissionPage {
+    /// The submissions.
+    pub items: Vec<SubmissionSummary>,
+    /// Where the next page starts; `None` after the last.
+    pub next: Option<Cursor>,
+}
+
+/// What a short id or Vorgangsnummer stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The submission it is or belongs to.
+    pub submission_id: SubmissionId,
+    /// That submission's Vorgangsnummer.
+    pub vorgangsnummer: String,
+    /// What the text named.
+    pub id: FoundId,
+}
+
+/// The kind of thing that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "id")]
+pub enum FoundId {
+    /// A submission, by id or Vorgangsnummer.
+    Submission(SubmissionId),
+    /// A message.
+    Message(MessageId),
+    /// A delivery.
+    Delivery(DeliveryId),
+}
+
+/// How many of what, for metrics and overview.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Submissions by state.
+    pub submissions: std::collections::BTreeMap<String, u64>,
+    /// Deliveries by state.
+    pub deliveries: std::collections::BTreeMap<String, u64>,
+    /// Open Klärungsfälle.
+    pub open_work_items: u64,
+}

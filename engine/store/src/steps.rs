@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What a store is told: the steps of a submission's life and the leases that guard them.
+
+use std::time::Duration;
+
+use kop_core::{
+    AttemptId, ContentHash, DeliveryId, Diagnostic, MessageId, Part, Receipt, SubmissionId, TenantId, Ticket,
+    VorgangId, WorkItemId, clock::Zeitpunkt, diagnostic::Class,
+};
+
+use crate::records::{
+    AttemptRecord, DeliveryRecord, MessageRecord, PayloadPart, SubmissionRecord, SubmissionState,
+};
+
+/// What the store assigns while it accepts; both belong into the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// `<prefix>-<year>-<6 digits>`, counted per tenant, prefix and year.
+    pub vorgangsnummer: String,
+    /// Eingangszeitpunkt, exact to the microsecond.
+    pub received_at: Zeitpunkt,
+}
+
+/// Renders the document once the Vorgangsnummer is known. Runs inside the transaction, so it must be quick
+/// and touch nothing. The error's text must hold no values.
+pub type RenderDocument = Box<dyn FnOnce(&Assigned) -> Result<Vec<u8>, String> + Send>;
+
+/// A submission to be stored. Its blobs must be finished already.
+pub struct NewSubmission {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// Made by the caller.
+    pub submission_id: SubmissionId,
+    /// Made by the caller.
+    pub vorgang_id: VorgangId,
+    /// The source's short name.
+    pub source: String,
+    /// Vendor's id, else the content hash as text; the idempotency key together with tenant and source.
+    pub idem_key: String,
+    /// Hash over the whole payload.
+    pub content_hash: ContentHash,
+    /// The vendor's id, for search.
+    pub vendor_id: Option<String>,
+    /// Form id.
+    pub form_id: Option<String>,
+    /// Form title.
+    pub form_name: Option<String>,
+    /// Prefix of the Vorgangsnummer.
+    pub number_prefix: String,
+    /// Year of the Vorgangsnummer, in the tenant's time zone.
+    pub number_year: i16,
+    /// Makes the document.
+    pub document: RenderDocument,
+    /// The payload's files, envelope included.
+    pub payload: Vec<PayloadPart>,
+    /// Klärungsfälle about what the adapter remarked.
+    pub remarks: Vec<NewWorkItem>,
+    /// The Klärungsfall to open when the key was used before for other content.
+    pub conflict: NewWorkItem,
+    /// Further lines of the timeline.
+    pub events: Vec<NewEvent>,
+}
+
+/// A stored submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The submission.
+    pub submission_id: SubmissionId,
+    /// The Vorgang.
+    pub vorgang_id: VorgangId,
+    /// What sender and clerk quote.
+    pub vorgangsnummer: String,
+    /// Eingangszeitpunkt.
+    pub received_at: Zeitpunkt,
+    /// The same content was stored under this key before: all of the above is the first answer's.
+    pub repeated: bool,
+    /// The key was used before for other content; stored all the same, with a Klärungsfall.
+    pub conflict: bool,
+}
+
+/// A Klärungsfall to be opened. What it is about follows from the step, unless `message_id` or
+/// `delivery_id` say more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewWorkItem {
+    /// Made by the caller.
+    pub work_item_id: WorkItemId,
+    /// Who can mend it.
+    pub class: Class,
+    /// The cause.
+    pub fingerprint: String,
+    /// Problems; only masked values are stored.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The message it is about.
+    pub message_id: Option<MessageId>,
+    /// The delivery it is about.
+    pub delivery_id: Option<DeliveryId>,
+}
+
+impl NewWorkItem {
+    /// A Klärungsfall whose class and cause are those of the first problem.
+    pub fn new(work_item_id: WorkItemId, diagnostics: Vec<Diagnostic>) -> Self {
+        let first = diagnostics.first();
+        Self {
+            work_item_id,
+            class: first.map_or(Class::Technisch, |problem| problem.class),
+            fingerprint: first.map(Diagnostic::fingerprint).unwrap_or_default(),
+            diagnostics,
+            message_id: None,
+            delivery_id: None,
+        }
+    }
+}
+
+/// A line for the timeline, beside those that the store writes itself (see [`event`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// One word.
+    pub kind: String,
+    /// The message it is about.
+    pub message_id: Option<MessageId>,
+    /// The delivery it is about.
+    pub delivery_id: Option<DeliveryId>,
+    /// Parameters of the sentence, without personal data.
+    pub params: serde_json::Value,
+}
+
+/// The lines that the store writes itself, one for every change of state. Parameters in brackets.
+pub mod event {
+    /// Submission stored [vorgangsnummer, quelle].
+    pub const EINGEGANGEN: &str = "eingegangen";
+    /// The same submission came again and got the first answer [].
+    pub const ERNEUT_EINGEGANGEN: &str = "erneut-eingegangen";
+    /// Messages made [nachrichten: count].
+    pub const VERARBEITET: &str = "verarbeitet";
+    /// Processing put off [bis].
+    pub const ZURUECKGESTELLT: &str = "zurueckgestellt";
+    /// Klärungsfall opened [klaerungsfall, code].
+    pub const KLAERUNG: &str = "klaerung";
+    /// Klärungsfall closed by a person [klaerungsfall, von].
+    pub const KLAERUNG_BEENDET: &str = "klaerung-beendet";
+    /// Message made [empfaenger, zuordnung].
+    pub const NACHRICHT: &str = "nachricht";
+    /// Attempt started [versuch: number, art].
+    pub const VERSUCH: &str = "versuch";
+    /// Delivered [stufe: level].
+    pub const ZUGESTELLT: &str = "zugestellt";
+    /// Handed over, asked again later [bis].
+    pub const NACHVERFOLGT: &str = "nachverfolgt";
+    /// Attempt failed, tried again later [um, code].
+    pub const WIEDERHOLUNG: &str = "wiederholung";
+    /// Refused by the receiver [code].
+    pub const ABGEWIESEN: &str = "abgewiesen";
+    /// No attempt left [code].
+    pub const AUFGEGEBEN: &str = "aufgegeben";
+    /// Not known whether it arrived [code].
+    pub const UNKLAR: &str = "unklar";
+    /// A person had it tried again [von].
+    pub const NEU_ANGESTOSSEN: &str = "neu-angestossen";
+}
+
+/// The right to process one submission until a moment. A later claim makes it void (fencing token).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmissionLease {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The submission.
+    pub submission_id: SubmissionId,
+    /// Grows with every claim.
+    pub token: u64,
+    /// End of the lease.
+    pub until: Zeitpunkt,
+}
+
+/// The right to work on one delivery until a moment. A later claim makes it void (fencing token).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryLease {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// Grows with every claim.
+    pub token: u64,
+    /// End of the lease.
+    pub until: Zeitpunkt,
+}
+
+/// Which submissions to claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmissionClaim {
+    /// How long the lease lasts.
+    pub lease_for: Duration,
+    /// At most so many; tenants take turns.
+    pub limit: u32,
+    /// Only this one (`kop submit`).
+    pub only: Option<(TenantId, SubmissionId)>,
+}
+
+/// Which deliveries to claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryClaim {
+    /// How long the lease lasts; longer than the longest send.
+    pub lease_for: Duration,
+    /// At most so many; tenants and lanes take turns.
+    pub limit: u32,
+    /// At most so many at a time per tenant and lane.
+    pub per_lane: u32,
+    /// Only this one (`kop submit`).
+    pub only: Option<(TenantId, DeliveryId)>,
+}
+
+/// A claimed submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedSubmission {
+    /// To be handed back with the result.
+    pub lease: SubmissionLease,
+    /// What to process.
+    pub submission: SubmissionRecord,
+}
+
+/// A claimed delivery. When [`DeliveryRecord::ticket`] is there it is a question, else a sending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedDelivery {
+    /// To be handed back with the result.
+    pub lease: DeliveryLease,
+    /// The delivery.
+    pub delivery: DeliveryRecord,
+    /// The bytes to send, by reference.
+    pub message: MessageRecord,
+    /// The submission's Vorgangsnummer.
+    pub vorgangsnummer: String,
+    /// The submission's Eingangszeitpunkt.
+    pub received_at: Zeitpunkt,
+}
+
+/// An attempt that was started and never ended, because the engine stopped or its lease ran out. The lease is
+/// fresh: the caller decides by the receiver's repeatability and calls [`crate::Store::finish_attempt`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interrupted {
+    /// The delivery, claimed anew.
+    pub claimed: ClaimedDelivery,
+    /// The attempt without end.
+    pub attempt: AttemptRecord,
+}
+
+/// Started at once together with its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstAttempt {
+    /// Made by the caller.
+    pub attempt_id: AttemptId,
+    /// How long the lease lasts.
+    pub lease_for: Duration,
+    /// Not started (the delivery waits) when so many of the lane are under way.
+    pub per_lane: u32,
+}
+
+/// The delivery of a new message; its lane is the message's receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Made by the caller.
+    pub delivery_id: DeliveryId,
+    /// Start the first attempt in the same step, so that one commit is saved.
+    pub first_attempt: Option<FirstAttempt>,
+}
+
+/// A message to be stored. Its blobs must be finished already.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewMessage {
+    /// Made by the caller.
+    pub message_id: MessageId,
+    /// The route's name.
+    pub route: String,
+    /// The receiver's name in the tenant's configuration.
+    pub receiver: String,
+    /// The UUID in the message's own head.
+    pub nachrichten_uuid: uuid::Uuid,
+    /// Version of the engine that made it.
+    pub engine_version: String,
+    /// Hash of the tenant's configuration that it ran under.
+    pub generation: ContentHash,
+    /// Mapping's name.
+    pub mapping: String,
+    /// Mapping's hash.
+    pub mapping_hash: ContentHash,
+    /// Hash of the schema package it was validated against; `None` for targets without a schema.
+    pub schema_package: Option<ContentHash>,
+    /// [`kop_core::Sendung::content_hash`].
+    pub content_hash: ContentHash,
+    /// Main document.
+    pub main: Part,
+    /// Everything beside it.
+    pub parts: Vec<Part>,
+    /// How it leaves.
+    pub delivery: NewDelivery,
+}
+
+/// What became of a claimed submission. With [`SubmissionState::Klaerung`] there should be a work item;
+/// messages may be there all the same (one route worked, another did not).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Processed {
+    /// Its new state: [`SubmissionState::Verarbeitet`] or [`SubmissionState::Klaerung`].
+    pub state: SubmissionState,
+    /// New messages.
+    pub messages: Vec<NewMessage>,
+    /// New Klärungsfälle.
+    pub work_items: Vec<NewWorkItem>,
+    /// Further lines of the timeline.
+    pub events: Vec<NewEvent>,
+}
+
+/// An attempt that is recorded as started: its first byte may leave now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartedAttempt {
+    /// The lease that [`crate::Store::finish_attempt`] wants.
+    pub lease: DeliveryLease,
+    /// The attempt.
+    pub attempt_id: AttemptId,
+    /// Number among the attempts to send, from 1.
+    pub number: u32,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttemptEnd {
+    /// Delivered.
+    Delivered(Receipt),
+    /// Handed over; ask at `until`.
+    Pending {
+        /// What to ask with.
+        ticket: Ticket,
+        /// When to ask.
+        until: Zeitpunkt,
+    },
+    /// Failed; try (or, for a question, ask) again at `at`.
+    Retry {
+        /// When.
+        at: Zeitpunkt,
+        /// Why.
+        problem: Diagnostic,
+    },
+    /// Failed and no attempt is left.
+    GivenUp {
+        /// Why.
+        problem: Diagnostic,
+        /// For a person.
+        work_item: NewWorkItem,
+    },
+    /// The receiver refused it.
+    Rejected {
+        /// Why.
+        problem: Diagnostic,
+        /// For a person.
+        work_item: NewWorkItem,
+    },
+    /// Not known whether it arrived, and a person must decide.
+    Unknown {
+        /// Why.
+        problem: Diagnostic,
+        /// For a person.
+        work_item: NewWorkItem,
+    },
+}
+
+/// What a person wants tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryTarget {
+    /// A refused or unclear delivery, or one that waits: the same bytes go out now.
+    Delivery(DeliveryId),
+    /// A submission in Klärung that has no message: it is processed anew.
+    Submission(SubmissionId),
+}
+
+/// Who looked at what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessEntry {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The person, as the system knows them.
+    pub who: String,
+    /// What was done, e.g. `reveal`.
+    pub what: String,
+    /// The submission that was looked at.
+    pub submission_id: Option<SubmissionId>,
+}
