@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: EUPL-1.2
+# `make demo` shows the engine at work, `make test` proves it. Both install what they need.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check deps bench
+
+CARGO ?= cargo
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+demo: deps ## build, start on an example tenant, send two applications, show what arrives
+	scripts/demo.sh
+
+test: deps ## all tests; those that need ../shared say so when it is missing
+	$(CARGO) build --locked --package kop-cli
+	KOP_BIN="$${KOP_BIN:-$$($(CARGO) metadata --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/debug/kop}" \
+		$(CARGO) test --locked --workspace
+
+check: deps ## format, lints, documentation, licences and banned crates
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check licenses bans sources
+
+deps: ## Debian packages that building and testing need (as root; otherwise names them)
+	@scripts/deps.sh
+
+bench: deps ## µs per message beside libxml2's own parse and validate
+	$(CARGO) bench --locked --package kop-bench

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: EUPL-1.2
+# Brings the Debian packages that building, the demo and the tests need. Silent when all is there.
+#
+#   scripts/deps.sh          for building, demo and tests
+#   scripts/deps.sh --build  for building alone (no Java)
+set -euo pipefail
+
+# libclang: bindgen reads libxml2's headers with it. Java and Maven: only the Schematron judge of the tests.
+build_packages=(build-essential ca-certificates curl libclang-common-14-dev libclang1-14 libxml2-dev libxml2-utils pkg-config time)
+test_packages=(default-jre-headless maven)
+packages=("${build_packages[@]}")
+[ "${1:-}" = --build ] || packages+=("${test_packages[@]}")
+
+have() {
+    # A working tool counts, whatever package it came from.
+    case "$1" in
+        build-essential) command -v cc >/dev/null && command -v make >/dev/null && return ;;
+        curl) command -v curl >/dev/null && return ;;
+        default-jre-headless) command -v java >/dev/null && return ;;
+        libclang1-14 | libclang-common-14-dev) [ -n "${LIBCLANG_PATH:-}" ] && return ;;
+        libxml2-dev) pkg-config --exists libxml-2.0 2>/dev/null && return ;;
+        libxml2-utils) command -v xmllint >/dev/null && return ;;
+        maven) command -v mvn >/dev/null && return ;;
+        pkg-config) command -v pkg-config >/dev/null && return ;;
+        time) [ -x /usr/bin/time ] && return ;;
+    esac
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing=()
+for package in "${packages[@]}"; do
+    have "$package" || missing+=("$package")
+done
+
+if [ "${#missing[@]}" -gt 0 ]; then
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "Es fehlen Pakete. Bitte als root: apt-get install --no-install-recommends ${missing[*]}" >&2
+        exit 1
+    fi
+    echo "Installiere: ${missing[*]}" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if ! command -v cargo >/dev/null; then
+    echo "Rust fehlt: bitte rustup einrichten (https://rustup.rs), mindestens Rust 1.88." >&2
+    exit 1
+fi
