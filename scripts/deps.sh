@@ -7,7 +7,7 @@
 set -euo pipefail
 
 # libclang: bindgen reads libxml2's headers with it. Java and Maven: only the Schematron judge of the tests.
-build_packages=(build-essential ca-certificates curl libclang-common-14-dev libclang1-14 libxml2-dev libxml2-utils pkg-config time)
+build_packages=(build-essential ca-certificates curl libclang-common-14-dev libclang1-14 libxml2-dev libxml2-utils pkg-config python3 time)
 test_packages=(default-jre-headless maven)
 packages=("${build_packages[@]}")
 [ "${1:-}" = --build ] || packages+=("${test_packages[@]}")
@@ -23,6 +23,7 @@ have() {
         libxml2-utils) command -v xmllint >/dev/null && return ;;
         maven) command -v mvn >/dev/null && return ;;
         pkg-config) command -v pkg-config >/dev/null && return ;;
+        python3) command -v python3 >/dev/null && return ;;
         time) [ -x /usr/bin/time ] && return ;;
     esac
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

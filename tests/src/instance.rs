@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! A running `kop` on a copied example: its own folder, its own port, ended by its pid.
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{Error, workspace};
+
+/// A copy of an example instance in a temporary folder of its own.
+pub struct Instance {
+    root: tempfile::TempDir,
+    name: String,
+}
+
+impl Instance {
+    /// Copies `examples/<name>` and links what its kop.toml refers to by relative path (mappings, schemas).
+    ///
+    /// # Errors
+    /// When the example is missing or the copy fails.
+    pub fn of_example(name: &str) -> Result<Self, Error> {
+        let root = tempfile::tempdir()?;
+        copy_folder(&workspace().join("examples").join(name), &root.path().join("examples").join(name))?;
+        for library in ["mappings", "xoev-schemas"] {
+            std::os::unix::fs::symlink(workspace().join(library), root.path().join(library))?;
+        }
+        Ok(Self { root, name: name.to_owned() })
+    }
+
+    /// The instance's folder.
+    pub fn folder(&self) -> PathBuf {
+        self.root.path().join("examples").join(&self.name)
+    }
+
+    /// Runs `kop --instanz <folder> <args>` to its end.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn kop(&self, args: &[&str]) -> Result<Output, Error> {
+        Ok(Command::new(kop_binary()?)
+            .arg("--instanz")
+            .arg(self.folder())
+            .args(args)
+            .env("KOP_AFM_PASSWORT", crate::forms::AFM_PASSWORT)
+            .stdin(Stdio::null())
+            .output()?)
+    }
+
+    /// As [`Instance::kop`], with `--json`, its standard output read as JSON.
+    ///
+    /// # Errors
+    /// When the program fails or prints something else.
+    pub fn kop_json(&self, args: &[&str]) -> Result<serde_json::Value, Error> {
+        let mut with_json = args.to_vec();
+        with_json.push("--json");
+        let output = self.kop(&with_json)?;
+        if !output.status.success() {
+            return Err(format!("kop {args:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Starts `kop serve` on a free port and waits until it answers `/healthz` (at most 20 s).
+    ///
+    /// # Errors
+    /// When it ends early or does not answer in time; the text carries what it printed.
+    pub async fn serve(&self) -> Result<Server, Error> {
+        self.serve_with(&[]).await
+    }
+
+    /// As [`Instance::serve`], with more environment variables.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn serve_with(&self, environment: &[(&str, &str)]) -> Result<Server, Error> {
+        // The port is free when asked; another process may take it before the server does: then try anew.
+        let mut last = String::new();
+        for attempt in 0..3 {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let log = self.root.path().join(format!("serve-{port}-{attempt}.log"));
+            let out = fs::File::create(&log)?;
+            let child = Command::new(kop_binary()?)
+                .arg("--instanz")
+                .arg(self.folder())
+                .args(["serve", "--adresse", &format!("127.0.0.1:{port}")])
+                .env("KOP_AFM_PASSWORT", crate::forms::AFM_PASSWORT)
+                .envs(environment.iter().copied())
+                .stdin(Stdio::null())
+                .stdout(out.try_clone()?)
+                .stderr(out)
+                .spawn()?;
+            let mut server =
+                Server { child, base: format!("http://127.0.0.1:{port}"), log, client: client()? };
+            match server.wait_for_health().await {
+                Ok(()) => return Ok(server),
+                Err(problem) => last = format!("{problem}\n{}", server.printed()),
+            }
+        }
+        Err(last.into())
+    }
+}
+
+/// A running server; dropping it kills the process by its pid.
+pub struct Server {
+    child: Child,
+    base: String,
+    log: PathBuf,
+    client: reqwest::Client,
+}
+
+impl Server {
+    /// The address up to the path, e.g. `http://127.0.0.1:40123`.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The process id, for measuring its memory.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The one client of these tests: with timeouts, without redirects.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// All that the server has printed so far.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends the process at once, as a power cut would (SIGKILL), and waits for its end.
+    ///
+    /// # Errors
+    /// When the process cannot be waited for.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        let _already_gone = self.child.kill();
+        self.child.wait()?;
+        Ok(())
+    }
+
+    async fn wait_for_health(&mut self) -> Result<(), Error> {
+        let until = Instant::now() + Duration::from_secs(20);
+        let url = format!("{}/healthz", self.base);
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("kop serve endete mit {status}").into());
+            }
+            if self.client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        Err("kop serve antwortet nicht auf /healthz".into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _already_gone = self.kill();
+    }
+}
+
+/// Asks `condition` again until it gives a value; fails after `limit`, naming `what`.
+///
+/// # Errors
+/// When the time is over or the condition itself fails.
+pub async fn wait_until<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<Option<T>, Error>,
+) -> Result<T, Error> {
+    let until = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition()? {
+            return Ok(value);
+        }
+        if Instant::now() >= until {
+            return Err(format!("{what}: nach {limit:?} nicht eingetreten").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The program under test: `KOP_BIN`, else the build beside this test's own binary; built when it is missing.
+///
+/// # Errors
+/// When it can be neither found nor built.
+pub fn kop_binary() -> Result<PathBuf, Error> {
+    if let Some(given) = env::var_os("KOP_BIN") {
+        let given = PathBuf::from(given);
+        return if given.is_file() {
+            Ok(given)
+        } else {
+            Err(format!("KOP_BIN: {} fehlt", given.display()).into())
+        };
+    }
+    // target/<profile>/deps/<this test> → target/<profile>/kop
+    let own = env::current_exe()?;
+    let built = own.parent().and_then(Path::parent).ok_or("unbekannter Bauordner")?.join("kop");
+    if !built.is_file() {
+        let status = Command::new(env!("CARGO")).args(["build", "--package", "kop-cli"]).status()?;
+        if !status.success() || !built.is_file() {
+            return Err(format!("{} fehlt und ließ sich nicht bauen", built.display()).into());
+        }
+    }
+    Ok(built)
+}
+
+fn client() -> Result<reqwest::Client, Error> {
+    Ok(reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(120))
+        .build()?)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).map_err(|e| format!("{}: {e}", from.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            // What an earlier run left behind is not part of the example.
+            if !["daten", "ausgang"].contains(&entry.file_name().to_string_lossy().as_ref()) {
+                copy_folder(&entry.path(), &to.join(entry.file_name()))?;
+            }
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
