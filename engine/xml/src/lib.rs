@@ -5,6 +5,25 @@
 //! The room knows neither mappings nor tenants nor receivers; what it takes is a [`kop_core::Tree`] and what
 //! it gives is bytes and [`kop_core::Diagnostic`]s that name elements of the message.
 
-pub mod api;
+mod archive;
+mod content;
+mod files;
+mod import;
+mod judge;
+mod libxml2;
+mod message;
+mod model;
+mod outline;
+mod package;
+mod paths;
+mod plan;
+mod store;
+mod text;
+mod write;
+mod xsd;
 
-pub use api::*;
+pub use import::ImportReport;
+pub use message::{MessageSchema, WriteOptions, Written};
+pub use package::{MessageInfo, Package, PackageInfo};
+pub use paths::Paths;
+pub use store::SchemaStore;

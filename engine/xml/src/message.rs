@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Writer and validator of one message of one package.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kop_core::{ContentHash, Diagnostic, Tree};
+
+use crate::{
+    files::file_name,
+    judge,
+    libxml2::Unreadable,
+    outline,
+    package::{Compiled, MessageInfo},
+    paths::Paths,
+    plan::Plan,
+    write,
+};
+
+/// Largest document that is validated as a tree in memory.
+const MAX_DOCUMENT: usize = 64 << 20;
+
+/// How to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Code list versions: short name (last part of the list's URN) or whole URN → version.
+    pub pins: BTreeMap<String, String>,
+    /// Write `xsi:schemaLocation` on the root, with the file name of the entry document.
+    pub schema_location: bool,
+}
+
+/// A written document.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// UTF-8 XML with declaration, indented by two blanks.
+    pub bytes: Vec<u8>,
+    /// Which element came from where in the tree.
+    pub paths: Paths,
+}
+
+/// Writer and validator of one message.
+pub struct MessageSchema {
+    pub(crate) hash: ContentHash,
+    pub(crate) info: MessageInfo,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) compiled: Arc<Compiled>,
+}
+
+impl MessageSchema {
+    /// Writes the tree of the root's children and attributes.
+    ///
+    /// Element order, name spaces, fixed values and code list URNs come from the schema; what is empty is left
+    /// out. Fails with all problems found (at most 50), each naming its target path.
+    pub fn write(&self, tree: &Tree, options: &WriteOptions) -> Result<Written, Vec<Diagnostic>> {
+        let location = options.schema_location.then(|| file_name(&self.info.entry));
+        write::write(&self.plan, tree, options, location)
+    }
+
+    /// Lets libxml2 judge the bytes against the entry document; `paths` of the same write give exact target
+    /// paths, without them the paths are made from the elements' names.
+    pub fn validate(&self, xml: &[u8], paths: Option<&Paths>) -> Result<(), Vec<Diagnostic>> {
+        if xml.len() > MAX_DOCUMENT {
+            return Err(vec![judge::unreadable(&Unreadable::Internal)]);
+        }
+        if prolog(xml).windows(9).any(|window| window == b"<!DOCTYPE") {
+            return Err(vec![judge::unreadable(&Unreadable::Doctype)]);
+        }
+        let schema = self.compiled.schema(&self.info.entry).map_err(|problem| vec![problem])?;
+        let found = schema.validate(xml).map_err(|why| vec![judge::unreadable(&why)])?;
+        if found.is_empty() { Ok(()) } else { Err(judge::violations(&found, paths)) }
+    }
+
+    /// The package's identity, to pin with the message.
+    pub fn package_hash(&self) -> ContentHash {
+        self.hash
+    }
+
+    /// The schema document it is compiled from, as a path in the package.
+    pub fn entry_document(&self) -> &str {
+        &self.info.entry
+    }
+
+    /// Name space of the root; empty when it has none.
+    pub fn namespace(&self) -> &str {
+        &self.info.namespace
+    }
+
+    /// Local name of the root.
+    pub fn root(&self) -> &str {
+        &self.info.root
+    }
+
+    /// Message number, e.g. `0200`.
+    pub fn number(&self) -> Option<&str> {
+        self.info.number.as_deref()
+    }
+
+    /// The message as an indented tree with cardinalities and types, for `kop schema show`.
+    pub fn outline(&self) -> String {
+        outline::outline(&self.plan)
+    }
+
+    /// Whether the schema knows a path below the root, e.g. `nachrichtenkopf.g2g`, `Kopf/ProzessID` or `@test`.
+    pub fn has_child(&self, path: &str) -> bool {
+        let mut number = self.plan.elements[self.plan.root as usize].typ;
+        for name in path.split('/') {
+            let typ = &self.plan.types[number as usize];
+            if let Some(attribute) = name.strip_prefix('@') {
+                return typ.attributes.iter().any(|known| &*known.name == attribute);
+            }
+            let Some(slot) = typ.slot(name) else { return false };
+            let element = typ.slots[slot as usize].element;
+            number = self.plan.elements[element as usize].typ;
+        }
+        true
+    }
+
+    /// The value that the schema fixes for a root attribute, e.g. `standard` or `version`.
+    pub fn fixed_attribute(&self, name: &str) -> Option<&str> {
+        let root = &self.plan.elements[self.plan.root as usize];
+        let attributes = &self.plan.types[root.typ as usize].attributes;
+        attributes.iter().find(|known| &*known.name == name)?.fixed.as_deref()
+    }
+}
+
+/// What comes before the first element: the only place for a DOCTYPE. (libxml2's own parse is asked again.)
+fn prolog(xml: &[u8]) -> &[u8] {
+    let root = xml.windows(2).position(|pair| pair[0] == b'<' && !matches!(pair[1], b'?' | b'!'));
+    &xml[..root.unwrap_or(xml.len())]
+}

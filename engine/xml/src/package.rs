@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! One schema package: what it is, where its files lie, and what was compiled from them. Files are read when
+//! they are needed and compared with the hashes taken at import; compiled schemas are kept in a cache that all
+//! packages share.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use kop_core::{ContentHash, Diagnostic};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    archive,
+    files::{Files, address},
+    libxml2::{self, Catalogue, CompileError, Schema},
+    message::MessageSchema,
+    model::Model,
+    plan,
+    text,
+};
+
+/// One message that a package can write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageInfo {
+    /// Local name of the root element, e.g. `baugenehmigung.antrag.0200`.
+    pub root: String,
+    /// Its name space; empty when it has none.
+    pub namespace: String,
+    /// Message number at the end of the root's name, e.g. `0200`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    /// Schema document to compile for it, as a path in the package.
+    pub entry: String,
+}
+
+/// What a package is, without opening its schemas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageInfo {
+    /// Identity: over all files, borrowed libraries included.
+    pub hash: ContentHash,
+    /// Lower-case name of the standard, e.g. `xbau-hochbau`; of a library set its folder's name.
+    pub standard: String,
+    /// Version of the standard, e.g. `2.6`; empty for library sets.
+    pub version: String,
+    /// Whether it is a profile shipped with the engine rather than the official package.
+    pub profile: bool,
+    /// Whether it only holds libraries that other packages import.
+    pub library: bool,
+    /// Number of schema documents.
+    pub files: usize,
+    /// Target name spaces of its documents.
+    pub namespaces: Vec<String>,
+    /// Messages, sorted by root.
+    #[serde(default)]
+    pub messages: Vec<MessageInfo>,
+}
+
+/// `package.toml` of an imported package.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    /// Counts imports; of two packages of one version the later one is used.
+    pub(crate) sequence: u32,
+    pub(crate) package: PackageInfo,
+    /// Path → SHA-256.
+    pub(crate) files: BTreeMap<String, ContentHash>,
+    /// Address as written in a schema → path that answers it.
+    pub(crate) references: BTreeMap<String, String>,
+}
+
+/// Where a package's documents are.
+pub(crate) enum Source {
+    /// An imported package; read on demand.
+    Disk { folder: PathBuf, manifest: Manifest, loaded: Mutex<Weak<Files>> },
+    /// A small shipped profile.
+    Memory(Arc<Files>),
+}
+
+impl Source {
+    pub(crate) fn files(&self) -> Result<Arc<Files>, Diagnostic> {
+        let (folder, manifest, loaded) = match self {
+            Self::Memory(files) => return Ok(files.clone()),
+            Self::Disk { folder, manifest, loaded } => (folder, manifest, loaded),
+        };
+        let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = loaded.upgrade() {
+            return Ok(files);
+        }
+        let mut contents = BTreeMap::new();
+        for (path, hash) in &manifest.files {
+            let bytes = if archive::safe(path) { archive::file(&folder.join("files").join(path))? } else { Vec::new() };
+            if ContentHash::of(&bytes) != *hash {
+                return Err(Diagnostic::new(
+                    "KOP-X045",
+                    "Eine Datei des Schemapakets fehlt oder wurde verändert.",
+                    "A file of the schema package is missing or was changed.",
+                )
+                .with_detail(format!("{} {}: {path}", manifest.package.standard, manifest.package.version)));
+            }
+            contents.insert(path.clone(), bytes.into());
+        }
+        let mut files = Files::new(contents);
+        for (address, path) in &manifest.references {
+            files.bind(address.clone(), path.clone());
+        }
+        let files = Arc::new(files);
+        *loaded = Arc::downgrade(&files);
+        Ok(files)
+    }
+}
+
+impl Catalogue for Files {
+    fn answer(&self, address: &str) -> Option<Arc<[u8]>> {
+        Files::answer(self, address).cloned()
+    }
+}
+
+/// Compiled schemas of all packages, the most recently used first, bounded by an estimate of their size.
+#[derive(Default)]
+pub(crate) struct Cache(Mutex<Vec<Cached>>);
+
+struct Cached {
+    key: (ContentHash, String),
+    schema: Arc<Schema>,
+    cost: usize,
+}
+
+/// Bound of the cache, in bytes. A compiled schema takes about three times its source (XBau 2.6: 3.8 MB each).
+const CACHE_BYTES: usize = 256 << 20;
+const COST_PER_BYTE: usize = 3;
+
+impl Cache {
+    fn get(&self, key: &(ContentHash, String)) -> Option<Arc<Schema>> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = entries.iter().position(|entry| entry.key == *key)?;
+        entries[..=at].rotate_right(1);
+        Some(entries[0].schema.clone())
+    }
+
+    fn put(&self, key: (ContentHash, String), schema: Arc<Schema>, cost: usize) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| entry.key != key);
+        entries.insert(0, Cached { key, schema, cost });
+        let mut total = 0;
+        let mut kept = 0;
+        entries.retain(|entry| {
+            total += entry.cost;
+            kept += 1;
+            kept == 1 || total <= CACHE_BYTES
+        });
+    }
+}
+
+/// Compiles a package's entry documents on demand.
+pub(crate) struct Compiled {
+    pub(crate) hash: ContentHash,
+    pub(crate) source: Arc<Source>,
+    pub(crate) cache: Arc<Cache>,
+    /// One compilation at a time, so that waiting threads find the result.
+    pub(crate) compiling: Mutex<()>,
+}
+
+impl Compiled {
+    pub(crate) fn schema(&self, entry: &str) -> Result<Arc<Schema>, Diagnostic> {
+        let key = (self.hash, entry.to_owned());
+        if let Some(schema) = self.cache.get(&key) {
+            return Ok(schema);
+        }
+        let _turn = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(schema) = self.cache.get(&key) {
+            return Ok(schema);
+        }
+        let files = self.source.files()?;
+        let cost = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() * COST_PER_BYTE;
+        let schema = Arc::new(compile(&files, entry)?);
+        self.cache.put(key, schema.clone(), cost);
+        Ok(schema)
+    }
+}
+
+/// Compiles one entry document.
+pub(crate) fn compile(files: &Arc<Files>, entry: &str) -> Result<Schema, Diagnostic> {
+    libxml2::compile(&address(entry), files.clone()).map_err(|error| does_not_compile(entry, &error))
+}
+
+fn does_not_compile(entry: &str, error: &CompileError) -> Diagnostic {
+    let refused = error.refused.iter().map(|address| format!("nicht im Paket: {address}"));
+    let words: Vec<String> = error.messages.iter().cloned().chain(refused).take(4).collect();
+    Diagnostic::new(
+        "KOP-X043",
+        "Das Schema lässt sich nicht übersetzen.",
+        "The schema does not compile.",
+    )
+    .with_detail(format!("{entry}: {}", words.join("; ")))
+}
+
+/// One schema package.
+pub struct Package {
+    pub(crate) info: PackageInfo,
+    pub(crate) sequence: u32,
+    compiled: Arc<Compiled>,
+    messages: Mutex<HashMap<String, Arc<MessageSchema>>>,
+}
+
+impl Package {
+    pub(crate) fn new(info: PackageInfo, sequence: u32, source: Source, cache: Arc<Cache>) -> Self {
+        let compiled = Compiled { hash: info.hash, source: Arc::new(source), cache, compiling: Mutex::new(()) };
+        Self { info, sequence, compiled: Arc::new(compiled), messages: Mutex::new(HashMap::new()) }
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &PackageInfo {
+        &self.info
+    }
+
+    pub(crate) fn files(&self) -> Result<Arc<Files>, Diagnostic> {
+        self.compiled.source.files()
+    }
+
+    /// The schema of one message, by the root's local name (or its number); made on first use and kept.
+    pub fn message(&self, root: &str) -> Result<Arc<MessageSchema>, Diagnostic> {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = messages.get(root) {
+            return Ok(message.clone());
+        }
+        let by_number = || self.info.messages.iter().find(|message| message.number.as_deref() == Some(root));
+        let info = self.info.messages.iter().find(|message| message.root == root).or_else(by_number);
+        let Some(info) = info else { return Err(self.unknown(root)) };
+        let files = self.files()?;
+        let failed = |why: String| {
+            Diagnostic::new(
+                "KOP-X043",
+                "Das Schema dieser Nachricht ist unvollständig.",
+                "The schema of this message is incomplete.",
+            )
+            .with_detail(why)
+        };
+        let model = Model::build(&files, &info.entry).map_err(failed)?;
+        let plan = plan::compile(&model, &info.namespace, &info.root).map_err(failed)?;
+        files.forget();
+        let message = Arc::new(MessageSchema {
+            hash: self.info.hash,
+            info: info.clone(),
+            plan: Arc::new(plan),
+            compiled: self.compiled.clone(),
+        });
+        messages.insert(root.to_owned(), message.clone());
+        Ok(message)
+    }
+
+    fn unknown(&self, root: &str) -> Diagnostic {
+        let near = text::near(root, self.info.messages.iter().map(|message| message.root.as_str()));
+        let problem = Diagnostic::new(
+            "KOP-X046",
+            format!("Diese Nachricht gibt es in {} {} nicht.", self.info.standard, self.info.version),
+            format!("{} {} has no such message.", self.info.standard, self.info.version),
+        );
+        if near.is_empty() {
+            let all: Vec<&str> = self.info.messages.iter().take(12).map(|message| message.root.as_str()).collect();
+            return problem.with_hint(format!("Nachrichten: {}", all.join(", ")));
+        }
+        problem.with_hint(format!("Gemeint: {}?", near.join(" oder ")))
+    }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Characters: NFC, what XML forbids, escaping.
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// A character that XML 1.0 (production 2) does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Illegal(pub(crate) char);
+
+fn allowed(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// Appends text, normalised to NFC and escaped. Line ends become `\n`; in an attribute they and tabs are
+/// written as character references, so that they survive attribute normalisation.
+pub(crate) fn push(out: &mut Vec<u8>, text: &str, attribute: bool) -> Result<(), Illegal> {
+    let text = match is_nfc_quick(text.chars()) {
+        _ if text.is_ascii() => Cow::Borrowed(text),
+        IsNormalized::Yes => Cow::Borrowed(text),
+        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfc().collect::<String>()),
+    };
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        let escaped: &[u8] = match byte {
+            b'&' => b"&amp;",
+            b'<' => b"&lt;",
+            b'>' => b"&gt;",
+            b'"' if attribute => b"&quot;",
+            b'\n' if attribute => b"&#10;",
+            b'\t' if attribute => b"&#9;",
+            b'\r' if bytes.get(at + 1) == Some(&b'\n') => b"",
+            b'\r' if attribute => b"&#10;",
+            b'\r' => b"\n",
+            b'\t' | b'\n' => continue,
+            0..=0x1f => return Err(Illegal(char::from(*byte))),
+            // U+FFFE and U+FFFF, the only other ones a Rust string can hold
+            0xef if matches!(bytes.get(at + 1..at + 3), Some([0xbf, 0xbe | 0xbf])) => return Err(Illegal('\u{fffe}')),
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[done..at]);
+        out.extend_from_slice(escaped);
+        done = at + 1;
+    }
+    out.extend_from_slice(&bytes[done..]);
+    debug_assert!(text.chars().all(allowed));
+    Ok(())
+}
+
+/// Letter changes between two names; more than two are not a near miss.
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The names nearest to a wrong one, best first.
+pub(crate) fn near<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let wrong = &wrong[..wrong.char_indices().nth(64).map_or(wrong.len(), |(at, _)| at)];
+    let limit = 1 + wrong.chars().count() / 4;
+    let mut near: Vec<(usize, &str)> = names.map(|name| (distance(wrong, name), name)).collect();
+    near.retain(|(far, _)| *far <= limit);
+    near.sort_unstable();
+    near.truncate(3);
+    near.into_iter().map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str, attribute: bool) -> Result<String, Illegal> {
+        let mut out = Vec::new();
+        push(&mut out, text, attribute)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn text_is_normalised_and_escaped() {
+        assert_eq!(written("Mu\u{308}nchen & <Söhne>\r\n\"x\"", false).unwrap(), "München &amp; &lt;Söhne&gt;\n\"x\"");
+        assert_eq!(written("a\"\t\nb", true).unwrap(), "a&quot;&#9;&#10;b");
+    }
+
+    #[test]
+    fn what_xml_forbids_is_refused() {
+        for text in ["a\u{0}b", "a\u{1b}", "\u{ffff}", "\u{fffe}", "\u{b}"] {
+            assert!(written(text, false).is_err(), "{text:?}");
+        }
+        assert!(written("Łódź 😀", false).is_ok());
+    }
+
+    #[test]
+    fn near_misses_are_found() {
+        let names = ["familienname", "vorname", "geburtsdatum"];
+        assert_eq!(near("famlienname", names.into_iter()), ["familienname"]);
+        assert_eq!(near("Vorname", names.into_iter()), ["vorname"]);
+        assert!(near("plz", names.into_iter()).is_empty());
+    }
+}
