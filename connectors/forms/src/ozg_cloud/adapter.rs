@@ -28,7 +28,7 @@ impl Adapter for OzgCloudAdapter {
 
     fn normalise(&self, intake: &Intake) -> Result<Normalised, Vec<Diagnostic>> {
         let mut document = form_data::read(&intake.envelope).map_err(|problem| vec![problem])?;
-        let mut fields = document.fields().map_err(|problem| vec![problem])?;
+        let mut fields = document.take_fields();
         let mut normalised = Normalised::default();
         match document.control.take() {
             Some(control) => read_control(control, &mut normalised),

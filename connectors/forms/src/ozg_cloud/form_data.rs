@@ -46,14 +46,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, Diagnostic> {
         .map_err(|_| problem::form_data_unreadable("not valid UTF-8".to_owned()))?;
     keep_bounds(bytes)?;
     // serde_json's messages may quote values, so only the place and the kind of mistake are passed on.
-    serde_json::from_str(text).map_err(|error| {
+    let document: Document = serde_json::from_str(text).map_err(|error| {
         problem::form_data_unreadable(format!(
             "{:?} error at line {}, column {}",
             error.classify(),
             error.line(),
             error.column()
         ))
-    })
+    })?;
+    if document.form_data.is_none() {
+        return Err(problem::form_data_unreadable("member `formData` is missing".to_owned()));
+    }
+    Ok(document)
 }
 
 /// Looks at depth and count in one pass without recursion, before anything is built.
@@ -82,13 +86,9 @@ fn keep_bounds(bytes: &[u8]) -> Result<(), Diagnostic> {
 }
 
 impl Document {
-    /// The fields of the form; an error when there is no such member.
-    pub(super) fn fields(&mut self) -> Result<Vec<Feld>, Diagnostic> {
-        let items = self
-            .form_data
-            .take()
-            .ok_or_else(|| problem::form_data_unreadable("member `formData` is missing".to_owned()))?;
-        Ok(fields(items))
+    /// The fields of the form, taken out of the document.
+    pub(super) fn take_fields(&mut self) -> Vec<Feld> {
+        fields(self.form_data.take().unwrap_or_default())
     }
 }
 
