@@ -107,7 +107,9 @@ fn collect_consents(fields: &[Feld], depth: usize, found: &mut Vec<Einwilligung>
             Inhalt::Wert(_) => {}
             Inhalt::Felder(inner) => collect_consents(inner, depth + 1, found),
             Inhalt::Wiederholungen(entries) => {
-                entries.iter().for_each(|entry| collect_consents(entry, depth + 1, found));
+                for entry in entries {
+                    collect_consents(entry, depth + 1, found);
+                }
             }
         }
     }

@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fmt::Write,
+    sync::{Arc, atomic::Ordering},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -225,7 +228,7 @@ async fn bad_requests_are_faults_and_store_nothing() {
         let mut body = root_only(&good);
         body.truncate(body.len() - 2);
         for n in 0..1_100 {
-            body.push_str(&format!("\r\nContent-ID: <n{n}>\r\n\r\n\r\n--uuid:grenze"));
+            write!(body, "\r\nContent-ID: <n{n}>\r\n\r\n\r\n--uuid:grenze").unwrap();
         }
         body + "--"
     };

@@ -22,6 +22,9 @@ fn file(field: &str, name: &str, content: &'static [u8]) -> PackedFile {
     }
 }
 
+/// More than a megabyte.
+static BIG: &[u8] = &[0; 1_500_000];
+
 fn answer(response: &kop_connector_api::IntakeResponse) -> Value {
     serde_json::from_slice(response.body()).unwrap()
 }
@@ -165,7 +168,7 @@ async fn bad_requests_are_told_in_german_and_store_nothing() {
         assert_eq!((response.status().as_u16(), body["fehler"]["code"].as_str().unwrap()), (status, code));
         assert!(body["fehler"]["meldung"].as_str().unwrap().ends_with('.'), "{body}");
     }
-    let small = Call::post(&content_type, pack(b"{}", &[file("attachment", "a", &[0; 1_500_000])]).1)
+    let small = Call::post(&content_type, pack(b"{}", &[file("attachment", "a", BIG)]).1)
         .settings(json!({"max_groesse_mb": 1}));
     let response = small.send(&OzgCloudIntake::new(), &inbox).await;
     assert_eq!(
@@ -173,7 +176,7 @@ async fn bad_requests_are_told_in_german_and_store_nothing() {
         (400, "KOP-E012")
     );
     let form = fixture("hundesteuer/ozg-cloud/payload.json");
-    let large = Call::post(&content_type, pack(&form, &[file("attachment", "a", &[0; 1_500_000])]).1)
+    let large = Call::post(&content_type, pack(&form, &[file("attachment", "a", BIG)]).1)
         .settings(json!({"max_groesse_mb": 1}));
     let response = large.send(&OzgCloudIntake::new(), &inbox).await;
     assert_eq!(

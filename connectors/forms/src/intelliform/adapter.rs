@@ -35,7 +35,7 @@ impl Adapter for IntelliformAdapter {
             .map_err(|error| problem::envelope_unreadable(error.detail()).problems)?;
         let deposit =
             Deposit::read(&envelope).ok_or_else(|| problem::too_many_parts(MAX_ATTACHMENTS).problems)?;
-        let documents = Documents::find(&deposit, intake).map_err(|problem| vec![problem])?;
+        let documents = Documents::find(&deposit, intake)?;
         let mut normalised = Normalised { remarks: documents.remarks, ..Normalised::default() };
         let (data, raw) = (documents.data.as_ref(), documents.raw.as_ref());
         // At least one of them is there, else there would be no `documents`.
@@ -70,7 +70,7 @@ struct Documents {
 
 impl Documents {
     /// Finds them by content among the attachments that may be data; ids and names only narrow down.
-    fn find(deposit: &Deposit, intake: &Intake) -> Result<Self, Diagnostic> {
+    fn find(deposit: &Deposit, intake: &Intake) -> Result<Self, Vec<Diagnostic>> {
         let primary = deposit.value("primaryDataAttachmentId");
         let mut found = Self::default();
         let mut unreadable = None;
@@ -93,8 +93,8 @@ impl Documents {
         match (found.data.is_some() || found.raw.is_some(), unreadable) {
             (true, Some(detail)) => found.remarks.push(problem::one_data_part_unreadable(detail)),
             (true, None) => {}
-            (false, Some(detail)) => return Err(problem::data_part_unreadable(detail)),
-            (false, None) => return Err(problem::data_part_missing()),
+            (false, Some(detail)) => return Err(vec![problem::data_part_unreadable(detail)]),
+            (false, None) => return Err(vec![problem::data_part_missing()]),
         }
         Ok(found)
     }

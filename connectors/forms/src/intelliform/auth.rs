@@ -78,7 +78,7 @@ pub(super) fn check_token(
         .find(|block| is_security(block))
         .and_then(|security| security.child("UsernameToken"))
         .ok_or_else(problem::credentials_missing)?;
-    let user = token.child("Username").map(|name| name.text()).unwrap_or_default();
+    let user = token.child("Username").map(Element::text).unwrap_or_default();
     let password = token.child("Password").ok_or_else(problem::credentials_wrong)?;
     let user_right = same(user.trim().as_bytes(), credentials.user.as_bytes());
     let expected = credentials.password.expose();

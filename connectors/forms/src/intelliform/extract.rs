@@ -440,7 +440,10 @@ fn is_space_reference(reference: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn run(envelope: &[u8], piece: usize) -> Result<(String, Vec<Vec<u8>>, Vec<Vec<u8>>), Fault> {
+    /// Skeleton, files and headers.
+    type Taken = (String, Vec<Vec<u8>>, Vec<Vec<u8>>);
+
+    fn run(envelope: &[u8], piece: usize) -> Result<Taken, Fault> {
         let (mut extractor, mut found) = (Extractor::new(), Vec::new());
         for piece in envelope.chunks(piece) {
             extractor.push(piece, &mut found)?;

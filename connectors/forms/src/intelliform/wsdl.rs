@@ -114,3 +114,20 @@ fn schema() -> String {
     out.push_str("</x:schema>\n");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::xml;
+
+    #[test]
+    fn the_description_is_well_formed_whatever_the_address() {
+        for login in [false, true] {
+            let wsdl = super::wsdl("https://kop.example/a?b&c=\"<d>\"", login);
+            let root = xml::read(wsdl.as_bytes()).unwrap();
+            let address =
+                root.child("service").and_then(|s| s.child("port")).and_then(|p| p.child("address"));
+            assert_eq!(address.unwrap().attribute("", "location"), Some("https://kop.example/a?b&c=\"<d>\""));
+            assert_eq!(root.child("Policy").is_some(), login);
+        }
+    }
+}

@@ -27,7 +27,7 @@ impl Adapter for OzgCloudAdapter {
     }
 
     fn normalise(&self, intake: &Intake) -> Result<Normalised, Vec<Diagnostic>> {
-        let mut document = form_data::read(&intake.envelope).map_err(|problem| vec![problem])?;
+        let mut document = form_data::read(&intake.envelope).map_err(|refusal| refusal.problems)?;
         let mut fields = document.take_fields();
         let mut normalised = Normalised::default();
         match document.control.take() {

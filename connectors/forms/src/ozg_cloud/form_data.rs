@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use kop_core::{Diagnostic, Feld, FeldTyp, Inhalt, Wert};
+use kop_connector_api::{Refusal, RefusalKind};
+use kop_core::{Feld, FeldTyp, Inhalt, Wert};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -40,14 +41,13 @@ struct Item {
 }
 
 /// Reads the document.
-pub(super) fn read(bytes: &[u8]) -> Result<Document, Diagnostic> {
+pub(super) fn read(bytes: &[u8]) -> Result<Document, Refusal> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| problem::form_data_unreadable("not valid UTF-8".to_owned()))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| unreadable("not valid UTF-8"))?;
     keep_bounds(bytes)?;
     // serde_json's messages may quote values, so only the place and the kind of mistake are passed on.
     let document: Document = serde_json::from_str(text).map_err(|error| {
-        problem::form_data_unreadable(format!(
+        unreadable(format!(
             "{:?} error at line {}, column {}",
             error.classify(),
             error.line(),
@@ -55,13 +55,17 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, Diagnostic> {
         ))
     })?;
     if document.form_data.is_none() {
-        return Err(problem::form_data_unreadable("member `formData` is missing".to_owned()));
+        return Err(unreadable("member `formData` is missing"));
     }
     Ok(document)
 }
 
+fn unreadable(detail: impl Into<String>) -> Refusal {
+    Refusal::new(RefusalKind::BadPayload, problem::form_data_unreadable(detail.into()))
+}
+
 /// Looks at depth and count in one pass without recursion, before anything is built.
-fn keep_bounds(bytes: &[u8]) -> Result<(), Diagnostic> {
+fn keep_bounds(bytes: &[u8]) -> Result<(), Refusal> {
     let (mut depth, mut tokens) = (0_usize, 0_usize);
     let (mut quoted, mut escaped) = (false, false);
     for byte in bytes {
@@ -79,7 +83,7 @@ fn keep_bounds(bytes: &[u8]) -> Result<(), Diagnostic> {
             _ => {}
         }
         if depth > MAX_DEPTH || tokens > MAX_TOKENS {
-            return Err(problem::data_beyond_limits());
+            return Err(Refusal::new(RefusalKind::BadPayload, problem::data_beyond_limits()));
         }
     }
     Ok(())
@@ -131,7 +135,7 @@ mod tests {
             "{\"formData\":".repeat(100_000),
             format!("[{}]", "0,".repeat(MAX_TOKENS + 1)),
         ] {
-            assert_eq!(read(hostile.as_bytes()).err().unwrap().code, "KOP-E013");
+            assert_eq!(read(hostile.as_bytes()).err().unwrap().problems[0].code, "KOP-E013");
         }
         let brackets_in_text =
             format!(r#"{{"formData":[{{"name":"a","stringValue":"{}\""}}]}}"#, "[{,".repeat(200_000));

@@ -95,7 +95,7 @@ async fn receive(request: IntakeRequest, inbox: &dyn Inbox) -> Result<Accepted, 
             let limit = settings.max_formulardaten_mb as usize * 1_000_000;
             let bytes = collect(&mut field, &meter, limit).await?;
             // A document that no adapter could read is refused before its files fill the disk.
-            form_data::read(&bytes).map_err(|problem| Refusal::new(RefusalKind::BadPayload, problem))?;
+            form_data::read(&bytes)?;
             envelope = Some(bytes);
         } else {
             if parts.len() >= MAX_FILES {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What the tests of this room share: an inbox in memory, requests, and builders for both vendors' formats.
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part of it
+#![allow(clippy::print_stdout)] // a skipped test says so
 
 use std::{
     collections::HashMap,
+    fmt::Write,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -294,16 +296,17 @@ pub fn envelope(
 ) -> String {
     let mut inner = String::new();
     for (n, attachment) in attachments.iter().enumerate() {
-        inner.push_str(&format!(
+        let _ = writeln!(
+            inner,
             "<attachments><attributes><key>X-IntelliForm-Original-Name</key><value>{}</value></attributes>\
-             <content>{}</content><contentType>{}</contentType><id>{}</id><name>{}</name></attachments>\n",
+             <content>{}</content><contentType>{}</contentType><id>{}</id><name>{}</name></attachments>",
             // The real sender names both data documents alike here.
             if attachment.id == "myForm-xml" { "XML-Daten.xml" } else { &attachment.name },
             content(n, attachment),
             attachment.content_type,
             attachment.id,
             attachment.name
-        ));
+        );
     }
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\">\
