@@ -86,6 +86,8 @@ pub(crate) struct RawType {
     pub(crate) attributes: Vec<RawAttribute>,
     /// URN of the code list named in the annotation.
     pub(crate) list: Option<Box<str>>,
+    /// URN of the code list that the documentation suggests.
+    pub(crate) suggested: Option<Box<str>>,
 }
 
 /// The closure of one entry document.
@@ -292,6 +294,7 @@ impl Model {
             is_abstract: node.attr("abstract") == Some("true"),
             mixed: node.attr("mixed") == Some("true"),
             list: self.document(at).annotation(at.node, &["appinfo", "codeliste", "kennung"]).map(Into::into),
+            suggested: self.document(at).annotation(at.node, &["documentation"]).map(Into::into),
             ..RawType::default()
         };
         if depth > MAX_CHAIN {
@@ -310,6 +313,7 @@ impl Model {
         let base = base.map(|base| self.resolve_chain(&base, depth + 1)).unwrap_or_default();
         found.mixed |= base.mixed || content.attr("mixed") == Some("true");
         found.list = found.list.or(base.list);
+        found.suggested = found.suggested.or(base.suggested);
         found.attributes = base.attributes;
         self.override_attributes(&mut found.attributes, step, depth);
         if &*content.name == "simpleContent" {

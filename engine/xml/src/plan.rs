@@ -87,6 +87,13 @@ pub(crate) struct Slot {
 pub(crate) struct CodeList {
     pub(crate) urn: Box<str>,
     pub(crate) short: Box<str>,
+    /// The schema leaves the choice of the list open (code type 4) and only suggests this one.
+    pub(crate) suggested: bool,
+}
+
+/// The last part of a code list's URN.
+pub(crate) fn short_name(urn: &str) -> &str {
+    urn.rsplit([':', '/']).next().unwrap_or(urn)
 }
 
 #[derive(Debug)]
@@ -268,9 +275,12 @@ impl Compiler<'_> {
             });
         }
         let urn = attributes.iter().find(|attribute| &*attribute.name == "listURI").and_then(|at| at.fixed.clone());
-        let list = urn.or(raw.list).map(|urn| {
-            let short = urn.rsplit([':', '/']).next().unwrap_or_default().into();
-            CodeList { urn, short }
+        let named = urn.or(raw.list);
+        let suggested = named.is_none();
+        let coded = attributes.iter().any(|attribute| &*attribute.name == "listVersionID");
+        let list = named.or(raw.suggested.filter(|_| coded)).map(|urn| {
+            let short = short_name(&urn).into();
+            CodeList { urn, short, suggested }
         });
         let mut derived = Vec::new();
         if raw.is_abstract

@@ -9,7 +9,7 @@ use kop_core::{Diagnostic, Tree};
 use crate::{
     message::{WriteOptions, Written},
     paths::{NONE, Paths, Row, target},
-    plan::{Attribute, Content, Element, Plan, Type},
+    plan::{Attribute, Content, Element, Plan, Type, short_name},
     text,
 };
 
@@ -362,7 +362,7 @@ impl<'t> Writer<'t> {
                     continue;
                 }
                 (_, Some(given)) => given,
-                (fixed, None) => match self.supplied(typ, attribute, fixed.as_deref()) {
+                (fixed, None) => match self.supplied(typ, attribute, fixed.as_deref(), given) {
                     Some(value) => Cow::Borrowed(value),
                     None if attribute.required => {
                         self.attribute_missing(typ, attribute, row);
@@ -418,7 +418,13 @@ impl<'t> Writer<'t> {
     }
 
     /// What the writer itself knows for an attribute: fixed values, the URN of the code list, its pinned version.
-    fn supplied(&self, typ: &'t Type, attribute: &'t Attribute, fixed: Option<&'t str>) -> Option<&'t str> {
+    fn supplied(
+        &self,
+        typ: &'t Type,
+        attribute: &'t Attribute,
+        fixed: Option<&'t str>,
+        given: usize,
+    ) -> Option<&'t str> {
         let of_list = matches!(&*attribute.name, "listURI" | "listVersionID");
         if fixed.is_some() {
             return fixed.filter(|_| attribute.required || of_list);
@@ -426,22 +432,41 @@ impl<'t> Writer<'t> {
         if !of_list {
             return None;
         }
-        let list = typ.list.as_ref()?;
         let pins: &'t BTreeMap<String, String> = self.pins;
-        let pin = || pins.get(&*list.urn).or_else(|| pins.get(&*list.short)).map(String::as_str);
+        let pin = |urn: &str| pins.get(urn).or_else(|| pins.get(short_name(urn))).map(String::as_str);
+        if &*attribute.name == "listVersionID"
+            && let Some(urn) = self.chosen_list(typ, given)
+        {
+            return pin(urn);
+        }
+        let list = typ.list.as_ref()?;
         match &*attribute.name {
-            "listVersionID" => pin(),
-            _ => attribute.required.then_some(&*list.urn),
+            "listVersionID" => pin(&list.urn),
+            // a suggested list is taken once its version is pinned: that is the author's choice
+            _ => (attribute.required && (!list.suggested || pin(&list.urn).is_some())).then_some(&*list.urn),
+        }
+    }
+
+    /// The list that the mapping chose with `@listURI`.
+    fn chosen_list(&self, typ: &Type, given: usize) -> Option<&'t str> {
+        let at = typ.attributes.iter().position(|attribute| &*attribute.name == "listURI")?;
+        let slot = ATTRIBUTES + at as u16;
+        match self.stack[given..].iter().find(|entry| entry.slot == slot)?.tree {
+            Tree::Text(urn) => Some(urn),
+            _ => None,
         }
     }
 
     fn attribute_missing(&mut self, typ: &Type, attribute: &Attribute, row: u32) {
         match &typ.list {
-            Some(list) if &*attribute.name == "listVersionID" => {
+            Some(list) if matches!(&*attribute.name, "listURI" | "listVersionID") => {
                 let (de, en) = (
                     "Die Version dieser Codeliste ist nicht festgelegt.",
                     "The version of this code list is not pinned.",
                 );
+                if &*attribute.name == "listURI" {
+                    return; // its version is missing too and says the same
+                }
                 self.attribute_problem("KOP-X006", de, en, row, attribute);
                 self.hint(format!("In mapping.toml: codelisten = {{ {} = \"…\" }} ({})", list.short, list.urn));
             }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Against the official XÖV schemas: what is written is valid, and what is not valid is explained.
 
-mod common;
 
-use common::{KERNMODUL, XBAU, bauantrag, official, options, shared, sondernutzung, tree, xbau_options};
+
+use crate::common::{KERNMODUL, XBAU, bauantrag, official, options, shared, sondernutzung, tree, xbau_options};
 use serde_json::json;
 
 #[test]

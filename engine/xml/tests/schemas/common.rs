@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What the tests of this room share: trees from JSON, the official schemas, invented applications.
 
-#![allow(dead_code)] // each test binary uses a part
-
 use std::path::{Path, PathBuf};
 
 use kop_core::Tree;
@@ -10,7 +8,7 @@ use kop_xml::{SchemaStore, WriteOptions};
 use serde_json::{Value, json};
 
 /// A tree as a mapping would return it.
-pub fn tree(value: &Value) -> Tree {
+pub(crate) fn tree(value: &Value) -> Tree {
     match value {
         Value::Null => Tree::Nothing,
         Value::Bool(value) => Tree::Bool(*value),
@@ -22,7 +20,7 @@ pub fn tree(value: &Value) -> Tree {
 }
 
 /// The folder of official schemas, unless it is missing and may be.
-pub fn shared() -> Option<PathBuf> {
+pub(crate) fn shared() -> Option<PathBuf> {
     let default = || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).to_owned();
     let folder = std::env::var_os("KOP_SHARED").map_or_else(default, PathBuf::from);
     if folder.join("xoev").is_dir() {
@@ -34,7 +32,7 @@ pub fn shared() -> Option<PathBuf> {
 }
 
 /// A store with the official packages named.
-pub fn official(shared: &Path, folder: &Path, packages: &[&str]) -> SchemaStore {
+pub(crate) fn official(shared: &Path, folder: &Path, packages: &[&str]) -> SchemaStore {
     let store = SchemaStore::open(folder, None).expect("an empty store");
     for package in packages {
         store.import(&shared.join(package)).unwrap_or_else(|problems| panic!("{package}: {problems:#?}"));
@@ -42,17 +40,17 @@ pub fn official(shared: &Path, folder: &Path, packages: &[&str]) -> SchemaStore 
     store
 }
 
-pub const XBAU: &str = "xrepository-zips/xbau_2.6_xsd_xsd_dev.zip";
-pub const KERNMODUL: &str = "xrepository-zips/xbau-kernmodul_1.3.0_xsd.zip";
+pub(crate) const XBAU: &str = "xrepository-zips/xbau_2.6_xsd_xsd_dev.zip";
+pub(crate) const KERNMODUL: &str = "xrepository-zips/xbau-kernmodul_1.3.0_xsd.zip";
 
-pub fn options(pins: &[(&str, &str)]) -> WriteOptions {
+pub(crate) fn options(pins: &[(&str, &str)]) -> WriteOptions {
     WriteOptions {
         pins: pins.iter().map(|(list, version)| ((*list).to_owned(), (*version).to_owned())).collect(),
         schema_location: false,
     }
 }
 
-pub fn xbau_options() -> WriteOptions {
+pub(crate) fn xbau_options() -> WriteOptions {
     options(&[("bundesland", "2010-04-01"), ("anlagen", "3.0"), ("xbau-mimetypes", "1.0"), ("artdesantrags", "1.0")])
 }
 
@@ -80,7 +78,7 @@ fn person(vorname: &str) -> Value {
 }
 
 /// A Bauantrag with two applicants, two parcels and two Bauvorlagen.
-pub fn bauantrag() -> Value {
+pub(crate) fn bauantrag() -> Value {
     let flurstueck = |zaehler: &str| {
         json!({"bundesland/code": "01", "kodierungFlurstueck": {
             "gemarkung/nummer": "1234", "flur": "5", "zaehler": zaehler, "nenner": ""}})
@@ -114,7 +112,7 @@ pub fn bauantrag() -> Value {
 }
 
 /// A Sondernutzung.
-pub fn sondernutzung() -> Value {
+pub(crate) fn sondernutzung() -> Value {
     json!({
         "@produkt": "KOP", "@produkthersteller": "Musterland",
         "nachrichtenkopf.g2g": head("1200"),

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Tests of the XML room through its public face, linked once.
+
+mod common;
+mod official;
