@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Turns the folder of code pages into one sorted slice, so that adding a page needs no list to be edited.
 
-use std::{env, fs, path::Path};
+use std::{env, fmt::Write as _, fs, path::Path};
 
 fn main() {
     let dir = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("codes");
@@ -9,7 +9,7 @@ fn main() {
     let mut names: Vec<String> = fs::read_dir(&dir)
         .expect("the folder of code pages")
         .map(|entry| entry.expect("a readable entry").file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".md"))
+        .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "md"))
         .collect();
     names.sort();
     let mut out = String::from("static PAGES: &[Page] = &[\n");
@@ -25,13 +25,15 @@ fn main() {
                 .to_owned()
         };
         let variant = |word: &str| word[..1].to_uppercase() + &word[1..];
-        out.push_str(&format!(
-            "    Page {{ code: {:?}, class: Class::{}, severity: Severity::{}, text: include_str!({:?}) }},\n",
+        writeln!(
+            out,
+            "    Page {{ code: {:?}, class: Class::{}, severity: Severity::{}, text: include_str!({:?}) }},",
             name.trim_end_matches(".md"),
             variant(&head("class:")),
             variant(&head("severity:")),
             path.display().to_string(),
-        ));
+        )
+        .expect("a string takes whatever is written");
     }
     out.push_str("];\n");
     let target = Path::new(&env::var("OUT_DIR").expect("cargo sets it")).join("pages.rs");

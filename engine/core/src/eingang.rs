@@ -184,11 +184,11 @@ impl Vertrauensniveau {
     /// Reads the three notations seen: `STORK-QAA-Level-n`, German words, English words.
     pub fn from_raw(raw: &str) -> Self {
         match raw.trim().to_lowercase().as_str() {
-            "stork-qaa-level-1" | "niedrig" | "normal" | "low" | "basisregistrierung" => Self::Niedrig,
+            // Level 2 has no counterpart in the field; it is not more than the lowest.
+            "stork-qaa-level-1" | "stork-qaa-level-2" | "niedrig" | "normal" | "low"
+            | "basisregistrierung" => Self::Niedrig,
             "stork-qaa-level-3" | "substanziell" | "substantiell" | "substantial" => Self::Substanziell,
             "stork-qaa-level-4" | "hoch" | "high" => Self::Hoch,
-            // Level 2 has no counterpart in the field; it is not more than the lowest.
-            "stork-qaa-level-2" => Self::Niedrig,
             _ => Self::Unbekannt,
         }
     }
@@ -324,7 +324,7 @@ mod tests {
             assert_eq!(sicherer_dateiname(raw), safe, "{raw:?}");
         }
         let long = sicherer_dateiname(&format!("{}.pdf", "ä".repeat(200)));
-        assert!(long.len() <= 120 && long.ends_with(".pdf"));
+        assert!(long.len() <= 120 && long.rsplit_once('.').is_some_and(|(_, ext)| ext == "pdf"));
     }
 
     #[test]

@@ -33,8 +33,9 @@ impl RetrySchedule {
             return None;
         }
         let doubled = self.erste_pause_s.saturating_mul(1_u64 << attempt.saturating_sub(1).min(32));
-        let seconds = doubled.min(self.laengste_pause_s) as f64;
-        Some(Duration::from_secs_f64(seconds * (0.75 + 0.25 * spread.clamp(0.0, 1.0))))
+        // A pause beyond a year would be a mistake of the configuration, and keeps the sum within range.
+        let pause = Duration::from_secs(doubled.min(self.laengste_pause_s).min(365 * 24 * 3600));
+        Some(pause.mul_f64(0.75 + 0.25 * spread.clamp(0.0, 1.0)))
     }
 }
 

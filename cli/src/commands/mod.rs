@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! One file per command.
+
+pub(crate) mod doors;
+pub(crate) mod explain;
