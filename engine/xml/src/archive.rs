@@ -48,7 +48,10 @@ fn refused(de: impl Into<String>, en: impl Into<String>) -> Diagnostic {
 }
 
 fn too_much() -> Diagnostic {
-    refused("Das Paket ist zu groß oder hat zu viele Dateien.", "The package is too large or has too many files.")
+    refused(
+        "Das Paket ist zu groß oder hat zu viele Dateien.",
+        "The package is too large or has too many files.",
+    )
 }
 
 /// Whether a path in a package is harmless: relative, plain parts, bounded.
@@ -56,7 +59,9 @@ pub(crate) fn safe(path: &str) -> bool {
     path.len() <= MAX_NAME
         && !path.is_empty()
         && path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
-        && path.chars().all(|c| !c.is_control() && !matches!(c, '\\' | ':' | '%' | '?' | '#' | '*' | '"' | '<' | '>' | '|'))
+        && path.chars().all(|c| {
+            !c.is_control() && !matches!(c, '\\' | ':' | '%' | '?' | '#' | '*' | '"' | '<' | '>' | '|')
+        })
 }
 
 fn is_schema(path: &str) -> bool {

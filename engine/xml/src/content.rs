@@ -81,7 +81,9 @@ impl<'t> Writer<'t> {
     fn covers(&self, cursors: usize, particle: &Particle) -> usize {
         match particle {
             Particle::Element { slot, .. } => usize::from(self.present(cursors, *slot)),
-            Particle::Group { slots, .. } => slots.iter().filter(|slot| self.present(cursors, **slot)).count(),
+            Particle::Group { slots, .. } => {
+                slots.iter().filter(|slot| self.present(cursors, **slot)).count()
+            }
             Particle::Any => 0,
         }
     }
@@ -132,7 +134,10 @@ impl<'t> Writer<'t> {
 
     fn remaining(&self, cursors: usize, typ: &Type) -> usize {
         let open = |number: &usize| self.cursors[cursors + number] != DONE;
-        (0..typ.slots.len()).filter(open).map(|number| self.stack.len() - self.cursors[cursors + number] as usize).sum()
+        (0..typ.slots.len())
+            .filter(open)
+            .map(|number| self.stack.len() - self.cursors[cursors + number] as usize)
+            .sum()
     }
 
     /// Writes up to `max` elements of a slot.
@@ -167,7 +172,14 @@ impl<'t> Writer<'t> {
         written
     }
 
-    fn missing_group(&mut self, typ: &'t Type, kind: GroupKind, children: &'t [Particle], cursors: usize, row: u32) {
+    fn missing_group(
+        &mut self,
+        typ: &'t Type,
+        kind: GroupKind,
+        children: &'t [Particle],
+        cursors: usize,
+        row: u32,
+    ) {
         if kind != GroupKind::Choice {
             for child in children {
                 if !child.emptiable() {

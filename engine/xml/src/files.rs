@@ -133,7 +133,8 @@ impl Files {
                 }
                 let namespace = if kind == "import" { namespace.unwrap_or_default() } else { own };
                 let name = file_name(location);
-                let fits = targets.iter().find(|(path, target)| file_name(path) == name && target == namespace);
+                let fits =
+                    targets.iter().find(|(path, target)| file_name(path) == name && target == namespace);
                 match fits {
                     Some((path, _)) => {
                         self.addresses.insert(address, path.clone());

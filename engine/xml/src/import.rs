@@ -39,7 +39,10 @@ pub(crate) fn choose_variant(contents: &mut BTreeMap<String, Arc<[u8]>>) -> Vec<
     }
     let needs = |folder: &str| {
         let inside = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder) == folder;
-        let own = contents.iter().filter(|(path, _)| inside(path)).map(|(path, bytes)| (path.clone(), bytes.clone()));
+        let own = contents
+            .iter()
+            .filter(|(path, _)| inside(path))
+            .map(|(path, bytes)| (path.clone(), bytes.clone()));
         Files::new(own.collect()).settle().map_or(usize::MAX, |missing| missing.len())
     };
     let names: Vec<&String> = folders.keys().collect();
@@ -55,7 +58,9 @@ pub(crate) fn choose_variant(contents: &mut BTreeMap<String, Arc<[u8]>>) -> Vec<
             }
         }
     }
-    contents.retain(|path, _| !dropped.iter().any(|folder| path.rsplit_once('/').map_or("", |(f, _)| f) == folder));
+    contents.retain(|path, _| {
+        !dropped.iter().any(|folder| path.rsplit_once('/').map_or("", |(f, _)| f) == folder)
+    });
     dropped
 }
 
@@ -78,7 +83,10 @@ pub(crate) fn read_all(files: &Files) -> Result<(), Vec<Diagnostic>> {
 }
 
 /// Answers open references with documents of other packages, libraries first. Returns what was borrowed.
-pub(crate) fn borrow(files: &mut Files, others: &[Arc<Package>]) -> Result<Vec<(String, String)>, Vec<Diagnostic>> {
+pub(crate) fn borrow(
+    files: &mut Files,
+    others: &[Arc<Package>],
+) -> Result<Vec<(String, String)>, Vec<Diagnostic>> {
     let mut lenders: Vec<&Arc<Package>> = others.iter().filter(|package| !package.info.profile).collect();
     lenders.sort_by_key(|package| (!package.info.library, std::cmp::Reverse(package.sequence)));
     let mut borrowed = Vec::new();
@@ -118,7 +126,10 @@ fn lend(lender: &Package, want: &Missing) -> Option<(Arc<[u8]>, String)> {
         let fits = file_name(path) == want.file_name();
         fits && files.document(path).is_ok_and(|document| document.target() == want.namespace)
     })?;
-    Some((files.bytes(path)?.clone(), format!("{} {}", lender.info.standard, lender.info.version).trim().to_owned()))
+    Some((
+        files.bytes(path)?.clone(),
+        format!("{} {}", lender.info.standard, lender.info.version).trim().to_owned(),
+    ))
 }
 
 fn not_there(want: &Missing) -> Diagnostic {
@@ -129,7 +140,10 @@ fn not_there(want: &Missing) -> Diagnostic {
         "The package lacks a schema file that it refers to.",
     )
     .with_detail(format!("{} → {location} (Namensraum {})", want.from, want.namespace))
-    .with_hint(format!("Zuerst das Paket mit {} einspielen: kop schema import <Archiv oder Ordner>", want.file_name()))
+    .with_hint(format!(
+        "Zuerst das Paket mit {} einspielen: kop schema import <Archiv oder Ordner>",
+        want.file_name()
+    ))
 }
 
 fn incomplete(reason: String) -> Diagnostic {
@@ -162,7 +176,8 @@ pub(crate) fn describe(files: &Files, name: &str, named: bool) -> Result<Package
         let text = |path: &[&str]| document.annotation(0, path);
         for (root, number) in numbered {
             let fixed = |attribute: &str| fixed_attribute(&model, target, root, attribute);
-            let standard = fixed("standard").or_else(|| Some(text(&["appinfo", "standard", "nameTechnisch"])?.into()));
+            let standard =
+                fixed("standard").or_else(|| Some(text(&["appinfo", "standard", "nameTechnisch"])?.into()));
             let version = fixed("version")
                 .or_else(|| Some(text(&["appinfo", "versionStandard", "version"])?.into()))
                 .or_else(|| Some(document.root().attr("version")?.into()));
@@ -238,14 +253,16 @@ pub(crate) fn prove(files: &Arc<Files>, info: &PackageInfo) -> Result<(), Vec<Di
     let entries: BTreeSet<&str> = info.messages.iter().map(|message| message.entry.as_str()).collect();
     for entry in entries {
         let failed = |why: String| {
-            let (de, en) = ("Das Schema einer Nachricht ist unvollständig.", "A message's schema is incomplete.");
+            let (de, en) =
+                ("Das Schema einer Nachricht ist unvollständig.", "A message's schema is incomplete.");
             Diagnostic::new("KOP-X043", de, en).with_detail(format!("{entry}: {why}"))
         };
         match Model::build(files, entry) {
             Err(why) => problems.push(failed(why)),
             Ok(model) => {
                 for message in info.messages.iter().filter(|message| message.entry == entry) {
-                    problems.extend(plan::compile(&model, &message.namespace, &message.root).err().map(failed));
+                    problems
+                        .extend(plan::compile(&model, &message.namespace, &message.root).err().map(failed));
                 }
             }
         }

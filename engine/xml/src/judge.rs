@@ -65,7 +65,9 @@ fn diagnostic(violation: &Violation, paths: Option<&Paths>) -> Diagnostic {
         let slash = if target.is_empty() { "" } else { "/" };
         target = format!("{target}{slash}@{}", local(attribute));
     }
-    let expected = between(message, "Expected is", ")").filter(|_| violation.code == 1871).map(|names| names.trim_start_matches([' ', '(']).trim());
+    let expected = between(message, "Expected is", ")")
+        .filter(|_| violation.code == 1871)
+        .map(|names| names.trim_start_matches([' ', '(']).trim());
     let expected = expected.map(|names| {
         let names = names.trim_start_matches("one of").trim_start_matches([' ', '(']);
         names.split(", ").map(|name| local(name.trim())).collect::<Vec<_>>().join(", ")
@@ -230,7 +232,11 @@ mod tests {
     fn a_missing_child_is_the_target() {
         let problem = of(1871, "Element 'b': Missing child element(s). Expected is ( {urn:x}code ).\n", None);
         assert_eq!(problem.target.as_deref(), Some("a/b/code"));
-        let problem = of(1871, "Element 'b': Missing child element(s). Expected is one of ( {urn:x}c, d ).\n", None);
-        assert_eq!((problem.target.as_deref(), problem.hint.as_deref()), (Some("a/b"), Some("Erwartet: c, d")));
+        let problem =
+            of(1871, "Element 'b': Missing child element(s). Expected is one of ( {urn:x}c, d ).\n", None);
+        assert_eq!(
+            (problem.target.as_deref(), problem.hint.as_deref()),
+            (Some("a/b"), Some("Erwartet: c, d"))
+        );
     }
 }

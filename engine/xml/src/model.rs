@@ -101,8 +101,12 @@ pub(crate) struct Model {
 impl Model {
     /// Follows includes and imports from the entry document. The error names what could not be read.
     pub(crate) fn build(files: &Files, entry: &str) -> Result<Self, String> {
-        let mut model =
-            Self { instances: Vec::new(), index: HashMap::new(), substitutes: HashMap::new(), derived: HashMap::new() };
+        let mut model = Self {
+            instances: Vec::new(),
+            index: HashMap::new(),
+            substitutes: HashMap::new(),
+            derived: HashMap::new(),
+        };
         let mut seen: HashMap<(String, Arc<str>), ()> = HashMap::new();
         let mut queue: VecDeque<(String, Option<Arc<str>>)> = VecDeque::from([(entry.to_owned(), None)]);
         while let Some((path, including)) = queue.pop_front() {
@@ -173,8 +177,9 @@ impl Model {
 
     /// `complexContent`/`simpleContent` of a complex type, and the extension or restriction in it.
     fn derivation(&self, at: At) -> Option<(&Node, At)> {
-        let (node, content) =
-            self.children(at).find(|(_, child)| matches!(&*child.name, "complexContent" | "simpleContent"))?;
+        let (node, content) = self
+            .children(at)
+            .find(|(_, child)| matches!(&*child.name, "complexContent" | "simpleContent"))?;
         let (step, _) = self
             .children(At { node, ..at })
             .find(|(_, child)| matches!(&*child.name, "extension" | "restriction"))?;
@@ -284,7 +289,11 @@ impl Model {
     fn resolve_chain(&self, reference: &TypeRef, depth: usize) -> RawType {
         let at = match reference {
             TypeRef::BuiltIn(name) => {
-                return RawType { name: Some(name.clone()), simple: Some(name.clone()), ..RawType::default() };
+                return RawType {
+                    name: Some(name.clone()),
+                    simple: Some(name.clone()),
+                    ..RawType::default()
+                };
             }
             TypeRef::At(at) => *at,
         };
@@ -379,7 +388,8 @@ impl Model {
             "all" => GroupKind::All,
             _ => return None,
         };
-        let children = self.children(at).filter_map(|(node, _)| self.particle(At { node, ..at }, depth + 1)).collect();
+        let children =
+            self.children(at).filter_map(|(node, _)| self.particle(At { node, ..at }, depth + 1)).collect();
         Some(Raw::Group { kind, min, max, children })
     }
 
@@ -406,7 +416,8 @@ impl Model {
                     }
                 }
                 "attributeGroup" if depth < MAX_CHAIN => {
-                    let group = child.attr("ref").and_then(|name| self.find(Kind::AttributeGroup, here, name));
+                    let group =
+                        child.attr("ref").and_then(|name| self.find(Kind::AttributeGroup, here, name));
                     if let Some(group) = group {
                         self.override_attributes(all, group, depth + 1);
                     }
@@ -419,12 +430,19 @@ impl Model {
     fn attribute(&self, at: At) -> Option<RawAttribute> {
         let node = self.node(at);
         let required = node.attr("use") == Some("required");
-        let type_name = node.attr("type").map_or("string", |name| name.rsplit(':').next().unwrap_or(name)).into();
+        let type_name =
+            node.attr("type").map_or("string", |name| name.rsplit(':').next().unwrap_or(name)).into();
         let fixed: Option<Box<str>> = node.attr("fixed").map(Into::into);
         let Some(reference) = node.attr("ref") else {
             let form = node.attr("form").or_else(|| self.document(at).root().attr("attributeFormDefault"));
             let namespace = if form == Some("qualified") { self.target(at).clone() } else { "".into() };
-            return Some(RawAttribute { name: node.attr("name")?.into(), namespace, required, fixed, type_name });
+            return Some(RawAttribute {
+                name: node.attr("name")?.into(),
+                namespace,
+                required,
+                fixed,
+                type_name,
+            });
         };
         let (namespace, name) = self.document(at).qname(at.node, reference, self.target(at))?;
         let global = self.global(Kind::Attribute, namespace, name);

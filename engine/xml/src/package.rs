@@ -18,8 +18,7 @@ use crate::{
     libxml2::{self, Catalogue, CompileError, Schema},
     message::MessageSchema,
     model::Model,
-    plan,
-    text,
+    plan, text,
 };
 
 /// One message that a package can write.
@@ -91,7 +90,11 @@ impl Source {
         }
         let mut contents = BTreeMap::new();
         for (path, hash) in &manifest.files {
-            let bytes = if archive::safe(path) { archive::file(&folder.join("files").join(path))? } else { Vec::new() };
+            let bytes = if archive::safe(path) {
+                archive::file(&folder.join("files").join(path))?
+            } else {
+                Vec::new()
+            };
             if ContentHash::of(&bytes) != *hash {
                 return Err(Diagnostic::new(
                     "KOP-X045",
@@ -189,12 +192,8 @@ pub(crate) fn compile(files: &Arc<Files>, entry: &str) -> Result<Schema, Diagnos
 fn does_not_compile(entry: &str, error: &CompileError) -> Diagnostic {
     let refused = error.refused.iter().map(|address| format!("nicht im Paket: {address}"));
     let words: Vec<String> = error.messages.iter().cloned().chain(refused).take(4).collect();
-    Diagnostic::new(
-        "KOP-X043",
-        "Das Schema lässt sich nicht übersetzen.",
-        "The schema does not compile.",
-    )
-    .with_detail(format!("{entry}: {}", words.join("; ")))
+    Diagnostic::new("KOP-X043", "Das Schema lässt sich nicht übersetzen.", "The schema does not compile.")
+        .with_detail(format!("{entry}: {}", words.join("; ")))
 }
 
 /// One schema package.
@@ -207,7 +206,8 @@ pub struct Package {
 
 impl Package {
     pub(crate) fn new(info: PackageInfo, sequence: u32, source: Source, cache: Arc<Cache>) -> Self {
-        let compiled = Compiled { hash: info.hash, source: Arc::new(source), cache, compiling: Mutex::new(()) };
+        let compiled =
+            Compiled { hash: info.hash, source: Arc::new(source), cache, compiling: Mutex::new(()) };
         Self { info, sequence, compiled: Arc::new(compiled), messages: Mutex::new(HashMap::new()) }
     }
 
@@ -259,7 +259,8 @@ impl Package {
             format!("{} {} has no such message.", self.info.standard, self.info.version),
         );
         if near.is_empty() {
-            let all: Vec<&str> = self.info.messages.iter().take(12).map(|message| message.root.as_str()).collect();
+            let all: Vec<&str> =
+                self.info.messages.iter().take(12).map(|message| message.root.as_str()).collect();
             return problem.with_hint(format!("Nachrichten: {}", all.join(", ")));
         }
         problem.with_hint(format!("Gemeint: {}?", near.join(" oder ")))

@@ -30,7 +30,8 @@ impl Paths {
     /// (`/xbau:baugenehmigung.antrag.0200/xbau:antragsteller[2]`) and its path in the tree (`antragsteller[2]`;
     /// empty for the root).
     pub fn rows(&self) -> impl Iterator<Item = (String, String)> {
-        (0..self.rows.len() as u32).map(|row| (xpath(&self.plan, &self.rows, row), target(&self.plan, &self.rows, row)))
+        (0..self.rows.len() as u32)
+            .map(|row| (xpath(&self.plan, &self.rows, row), target(&self.plan, &self.rows, row)))
     }
 
     /// Number of elements.

@@ -172,7 +172,9 @@ impl Compiler<'_> {
             return Some(at as u16);
         }
         let wanted = if &**uri == XML { "xml" } else { self.model.prefix(uri).unwrap_or("ns") };
-        let taken = |prefix: &str| prefix == "xsi" || self.plan.namespaces.iter().any(|known| &*known.prefix == prefix);
+        let taken = |prefix: &str| {
+            prefix == "xsi" || self.plan.namespaces.iter().any(|known| &*known.prefix == prefix)
+        };
         let mut prefix = wanted.to_owned();
         let mut number = 1;
         while taken(&prefix) {
@@ -245,7 +247,9 @@ impl Compiler<'_> {
     fn compile_type(&mut self, reference: &Option<TypeRef>) -> Result<Type, String> {
         let raw = match reference {
             None => RawType { mixed: true, ..RawType::default() },
-            Some(TypeRef::BuiltIn(name)) if &**name == "anyType" => RawType { mixed: true, ..RawType::default() },
+            Some(TypeRef::BuiltIn(name)) if &**name == "anyType" => {
+                RawType { mixed: true, ..RawType::default() }
+            }
             Some(reference) => self.model.resolve(reference),
         };
         let mut slots = Vec::new();
@@ -274,7 +278,8 @@ impl Compiler<'_> {
                 type_name: attribute.type_name.clone(),
             });
         }
-        let urn = attributes.iter().find(|attribute| &*attribute.name == "listURI").and_then(|at| at.fixed.clone());
+        let urn =
+            attributes.iter().find(|attribute| &*attribute.name == "listURI").and_then(|at| at.fixed.clone());
         let named = urn.or(raw.list);
         let suggested = named.is_none();
         let coded = attributes.iter().any(|attribute| &*attribute.name == "listVersionID");
@@ -308,7 +313,12 @@ impl Compiler<'_> {
         })
     }
 
-    fn particle(&mut self, raw: &Raw, slots: &mut Vec<Slot>, owner: Option<&str>) -> Result<Particle, String> {
+    fn particle(
+        &mut self,
+        raw: &Raw,
+        slots: &mut Vec<Slot>,
+        owner: Option<&str>,
+    ) -> Result<Particle, String> {
         match raw {
             Raw::Any => Ok(Particle::Any),
             Raw::Element { at, min, max } => {
@@ -317,7 +327,11 @@ impl Compiler<'_> {
                     format!("element {wanted} in {} is not declared", owner.unwrap_or("a type"))
                 })?;
                 if declaration == *at {
-                    return Ok(Particle::Element { slot: self.slot(*at, &uri, slots)?, min: *min, max: *max });
+                    return Ok(Particle::Element {
+                        slot: self.slot(*at, &uri, slots)?,
+                        min: *min,
+                        max: *max,
+                    });
                 }
                 let members = self.model.substitutes(declaration);
                 let mut numbers = Vec::new();
@@ -328,7 +342,8 @@ impl Compiler<'_> {
                 if let [slot] = numbers[..] {
                     return Ok(Particle::Element { slot, min: *min, max: *max });
                 }
-                let children = numbers.iter().map(|slot| Particle::Element { slot: *slot, min: 1, max: 1 }).collect();
+                let children =
+                    numbers.iter().map(|slot| Particle::Element { slot: *slot, min: 1, max: 1 }).collect();
                 let emptiable = *min == 0;
                 Ok(Particle::Group {
                     kind: GroupKind::Choice,
@@ -393,13 +408,15 @@ impl Compiler<'_> {
 /// Whether a content model is one plain sequence (or `xs:all`) of different elements; if so, their minima and
 /// maxima are moved to the slots.
 fn flat(particle: &Particle, slots: &mut [Slot]) -> bool {
-    let Particle::Group { kind: GroupKind::Sequence | GroupKind::All, min: 1, max: 1, children, .. } = particle else {
+    let Particle::Group { kind: GroupKind::Sequence | GroupKind::All, min: 1, max: 1, children, .. } =
+        particle
+    else {
         return false;
     };
     let in_order = children.len() == slots.len()
-        && children.iter().enumerate().all(|(number, child)| {
-            matches!(child, Particle::Element { slot, .. } if usize::from(*slot) == number)
-        });
+        && children.iter().enumerate().all(
+            |(number, child)| matches!(child, Particle::Element { slot, .. } if usize::from(*slot) == number),
+        );
     if in_order {
         for (slot, child) in slots.iter_mut().zip(children) {
             if let Particle::Element { min, max, .. } = child {

@@ -108,8 +108,12 @@ impl SchemaStore {
             references: files.references(),
         };
         let text = toml::to_string(&manifest).map_err(|error| {
-            Diagnostic::new("KOP-X048", "Das Paket lässt sich nicht ablegen.", "The package cannot be stored.")
-                .with_detail(error.to_string())
+            Diagnostic::new(
+                "KOP-X048",
+                "Das Paket lässt sich nicht ablegen.",
+                "The package cannot be stored.",
+            )
+            .with_detail(error.to_string())
         })?;
         let target = self.folder.join(info.hash.to_string());
         let draft = self.folder.join(format!(".entwurf-{}-{}", info.hash.short(), std::process::id()));

@@ -37,7 +37,9 @@ pub(crate) fn push(out: &mut Vec<u8>, text: &str, attribute: bool) -> Result<(),
             b'\t' | b'\n' => continue,
             0..=0x1f => return Err(Illegal(char::from(*byte))),
             // U+FFFE and U+FFFF, the only other ones a Rust string can hold
-            0xef if matches!(bytes.get(at + 1..at + 3), Some([0xbf, 0xbe | 0xbf])) => return Err(Illegal('\u{fffe}')),
+            0xef if matches!(bytes.get(at + 1..at + 3), Some([0xbf, 0xbe | 0xbf])) => {
+                return Err(Illegal('\u{fffe}'));
+            }
             _ => continue,
         };
         out.extend_from_slice(&bytes[done..at]);
@@ -51,7 +53,8 @@ pub(crate) fn push(out: &mut Vec<u8>, text: &str, attribute: bool) -> Result<(),
 
 /// Letter changes between two names; more than two are not a near miss.
 pub(crate) fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = row[0];
@@ -88,7 +91,10 @@ mod tests {
 
     #[test]
     fn text_is_normalised_and_escaped() {
-        assert_eq!(written("Mu\u{308}nchen & <Söhne>\r\n\"x\"", false).unwrap(), "München &amp; &lt;Söhne&gt;\n\"x\"");
+        assert_eq!(
+            written("Mu\u{308}nchen & <Söhne>\r\n\"x\"", false).unwrap(),
+            "München &amp; &lt;Söhne&gt;\n\"x\""
+        );
         assert_eq!(written("a\"\t\nb", true).unwrap(), "a&quot;&#9;&#10;b");
     }
 

@@ -125,7 +125,8 @@ impl<'t> Writer<'t> {
         self.rows.push(Row { parent, element: number, repeat });
         let start = self.out.len();
         if self.depth >= MAX_DEPTH || start > MAX_BYTES {
-            let (de, en) = ("Die Nachricht wird zu tief oder zu groß.", "The message gets too deep or too large.");
+            let (de, en) =
+                ("Die Nachricht wird zu tief oder zu groß.", "The message gets too deep or too large.");
             self.problem("KOP-X008", de, en, row);
             self.rows.truncate(row as usize);
             return true;
@@ -148,7 +149,9 @@ impl<'t> Writer<'t> {
         if parent == NONE {
             self.root_gap = self.out.len();
         }
-        if !typ.attributes.is_empty() || self.stack.last().is_some_and(|last| last.slot >= XSI_TYPE && base < self.stack.len()) {
+        if !typ.attributes.is_empty()
+            || self.stack.last().is_some_and(|last| last.slot >= XSI_TYPE && base < self.stack.len())
+        {
             self.attributes(typ, base, row);
         }
         self.out.push(b'>');
@@ -249,7 +252,10 @@ impl<'t> Writer<'t> {
                     }
                 }
                 Tree::Nothing => {}
-                value if matches!(typ.content, Content::Simple | Content::Mixed) && !matches!(value, Tree::List(_)) => {
+                value
+                    if matches!(typ.content, Content::Simple | Content::Mixed)
+                        && !matches!(value, Tree::List(_)) =>
+                {
                     self.stack.push(Entry { slot: TEXT, repeat: 0, rest: "", tree: value });
                 }
                 _ => {
@@ -324,10 +330,8 @@ impl<'t> Writer<'t> {
     }
 
     fn unknown(&mut self, typ: &Type, head: &str, row: u32) {
-        let (de, en) = (
-            "Dieses Element gibt es hier im Schema nicht.",
-            "The schema has no such element here.",
-        );
+        let (de, en) =
+            ("Dieses Element gibt es hier im Schema nicht.", "The schema has no such element here.");
         let attribute = head.starts_with('@');
         let names = typ.slots.iter().map(|slot| &*slot.key);
         let near: Vec<String> = if attribute {
@@ -336,7 +340,8 @@ impl<'t> Writer<'t> {
         } else {
             text::near(head, names).into_iter().map(str::to_owned).collect()
         };
-        let hint = if near.is_empty() { names_hint(typ) } else { format!("Gemeint: {}?", near.join(" oder ")) };
+        let hint =
+            if near.is_empty() { names_hint(typ) } else { format!("Gemeint: {}?", near.join(" oder ")) };
         let head: String = head.chars().take(80).collect();
         self.problem("KOP-X002", de, en, row);
         if let Some(problem) = self.problems.last_mut() {
@@ -399,7 +404,8 @@ impl<'t> Writer<'t> {
                     let Tree::Text(name) = entry.tree else { continue };
                     let local = name.rsplit(':').next().unwrap_or_default();
                     let derived = &self.plan.types[element.typ as usize].derived;
-                    let Some((name, namespace, _)) = derived.iter().find(|(known, ..)| &**known == local) else {
+                    let Some((name, namespace, _)) = derived.iter().find(|(known, ..)| &**known == local)
+                    else {
                         continue;
                     };
                     self.xsi = true;
@@ -468,7 +474,10 @@ impl<'t> Writer<'t> {
                     return; // its version is missing too and says the same
                 }
                 self.attribute_problem("KOP-X006", de, en, row, attribute);
-                self.hint(format!("In mapping.toml: codelisten = {{ {} = \"…\" }} ({})", list.short, list.urn));
+                self.hint(format!(
+                    "In mapping.toml: codelisten = {{ {} = \"…\" }} ({})",
+                    list.short, list.urn
+                ));
             }
             _ => {
                 let (de, en) = ("Ein Pflichtattribut fehlt.", "A mandatory attribute is missing.");
@@ -490,7 +499,9 @@ impl<'t> Writer<'t> {
     fn own_text(&mut self, element: &'t Element, typ: &'t Type, base: usize, row: u32) {
         let given = self.stack[base..].iter().find(|entry| entry.slot == TEXT).map(|entry| entry.tree);
         match given {
-            Some(value) if matches!(typ.content, Content::Simple | Content::Mixed) => self.text(value, element, row),
+            Some(value) if matches!(typ.content, Content::Simple | Content::Mixed) => {
+                self.text(value, element, row)
+            }
             Some(_) => {
                 let (de, en) = (
                     "Dieses Element hat keinen eigenen Text (\"$\").",
@@ -501,7 +512,8 @@ impl<'t> Writer<'t> {
             None => {
                 let children = self.stack[base..].iter().any(|entry| entry.slot < ATTRIBUTES);
                 if children && typ.content == Content::Simple {
-                    let (de, en) = ("Hier steht Text, keine Unterelemente.", "Text belongs here, not child elements.");
+                    let (de, en) =
+                        ("Hier steht Text, keine Unterelemente.", "Text belongs here, not child elements.");
                     self.problem("KOP-X003", de, en, row);
                 }
             }
@@ -514,8 +526,10 @@ impl<'t> Writer<'t> {
             return self.problem("KOP-X003", de, en, row);
         };
         if element.fixed.as_deref().is_some_and(|fixed| fixed != &*value) {
-            let (de, en) =
-                ("Das Schema gibt den Wert dieses Elements fest vor.", "The schema fixes the value of this element.");
+            let (de, en) = (
+                "Das Schema gibt den Wert dieses Elements fest vor.",
+                "The schema fixes the value of this element.",
+            );
             self.problem("KOP-X007", de, en, row);
         } else if text::push(&mut self.out, &value, false).is_err() {
             let (de, en) = illegal();
@@ -530,7 +544,9 @@ impl<'t> Writer<'t> {
     pub(crate) fn fixed(&mut self, number: u32, parent: u32) -> bool {
         let element = &self.plan.elements[number as usize];
         let typ = &self.plan.types[element.typ as usize];
-        let Some(fixed) = element.fixed.as_deref().filter(|_| typ.content == Content::Simple) else { return false };
+        let Some(fixed) = element.fixed.as_deref().filter(|_| typ.content == Content::Simple) else {
+            return false;
+        };
         if typ.attributes.iter().any(|attribute| attribute.required) {
             return false;
         }

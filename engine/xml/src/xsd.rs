@@ -81,20 +81,25 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, String> {
                 let Some(node) = open.last().map(|at| &mut document.nodes[*at as usize]) else { continue };
                 if &*node.name == "documentation" {
                     // the sentence by which XÖV schemas suggest a list for a code of type 4
-                    let urn = text.split_once("Codelisten-URI urn:").map(|(_, rest)| rest.split_whitespace().next());
-                    node.text.extend(urn.flatten().map(|urn| format!("urn:{}", urn.trim_end_matches(['.', ',']))));
+                    let urn = text
+                        .split_once("Codelisten-URI urn:")
+                        .map(|(_, rest)| rest.split_whitespace().next());
+                    node.text
+                        .extend(urn.flatten().map(|urn| format!("urn:{}", urn.trim_end_matches(['.', ',']))));
                 } else if !text.trim_ascii().is_empty() {
                     node.text.push_str(&text.xml10_content());
                 }
             }
             Event::GeneralRef(reference) => {
-                let known = matches!(&*reference, "amp" | "lt" | "gt" | "quot" | "apos") || reference.is_char_ref();
+                let known =
+                    matches!(&*reference, "amp" | "lt" | "gt" | "quot" | "apos") || reference.is_char_ref();
                 if !known {
                     return Err("refers to an entity".to_owned());
                 }
             }
             Event::DocType(_) => {
-                let digest = Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+                let digest =
+                    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
                 if digest != XMLDSIG_SHA256 {
                     return Err("has a DOCTYPE".to_owned());
                 }
@@ -151,7 +156,14 @@ impl Document {
         let (prefix, name) = raw.split_once(':').unwrap_or(("", raw));
         let xsd = self.lookup(scope, prefix).is_some_and(|uri| &**uri == XSD);
         let at = self.nodes.len() as u32;
-        self.nodes.push(Node { name: name.into(), xsd, attrs, children: Vec::new(), text: String::new(), scope });
+        self.nodes.push(Node {
+            name: name.into(),
+            xsd,
+            attrs,
+            children: Vec::new(),
+            text: String::new(),
+            scope,
+        });
         if let Some(parent) = parent {
             self.nodes[parent as usize].children.push(at);
         }
@@ -188,7 +200,12 @@ impl Document {
 
     /// Name space and local name of a QName in an element's scope; without prefix the default name space, else
     /// the given one (chameleon include).
-    pub(crate) fn qname<'a>(&'a self, at: u32, qname: &'a str, chameleon: &'a str) -> Option<(&'a str, &'a str)> {
+    pub(crate) fn qname<'a>(
+        &'a self,
+        at: u32,
+        qname: &'a str,
+        chameleon: &'a str,
+    ) -> Option<(&'a str, &'a str)> {
         let (prefix, name) = qname.trim().split_once(':').unwrap_or(("", qname.trim()));
         match self.lookup(self.node(at).scope, prefix) {
             Some(uri) => Some((uri, name)),
@@ -200,7 +217,10 @@ impl Document {
     /// Prefix that the document itself gives to a name space.
     pub(crate) fn prefix_of(&self, uri: &str) -> Option<&str> {
         let scope = &self.scopes[self.root().scope as usize];
-        scope.iter().find(|(prefix, bound)| !prefix.is_empty() && &**bound == uri).map(|(prefix, _)| &**prefix)
+        scope
+            .iter()
+            .find(|(prefix, bound)| !prefix.is_empty() && &**bound == uri)
+            .map(|(prefix, _)| &**prefix)
     }
 
     /// Text at a path of local names below an element's annotation, e.g. `["appinfo", "codeliste", "kennung"]`.
@@ -229,10 +249,14 @@ mod tests {
 
     #[test]
     fn hostile_documents_are_refused_with_a_reason() {
-        let schema = |inner: &str| format!(r#"<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">{inner}</xs:schema>"#);
+        let schema = |inner: &str| {
+            format!(r#"<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">{inner}</xs:schema>"#)
+        };
         let refused = |text: &str| read(text.as_bytes()).unwrap_err();
         assert!(read(schema("").as_bytes()).is_ok());
-        assert!(refused(&format!("<!DOCTYPE x SYSTEM 'file:///etc/passwd'>{}", schema(""))).contains("DOCTYPE"));
+        assert!(
+            refused(&format!("<!DOCTYPE x SYSTEM 'file:///etc/passwd'>{}", schema(""))).contains("DOCTYPE")
+        );
         assert!(refused(&schema("<xs:annotation>&bombe;</xs:annotation>")).contains("entity"));
         assert!(refused(&schema(&"<xs:group>".repeat(200))).contains("deeper"));
         assert!(refused(&schema("<xs:element>")).contains("well-formed"));

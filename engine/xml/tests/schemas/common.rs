@@ -51,13 +51,16 @@ pub(crate) fn options(pins: &[(&str, &str)]) -> WriteOptions {
 }
 
 pub(crate) fn xbau_options() -> WriteOptions {
-    options(&[("bundesland", "2010-04-01"), ("anlagen", "3.0"), ("xbau-mimetypes", "1.0"), ("artdesantrags", "1.0")])
+    options(&[
+        ("bundesland", "2010-04-01"),
+        ("anlagen", "3.0"),
+        ("xbau-mimetypes", "1.0"),
+        ("artdesantrags", "1.0"),
+    ])
 }
 
 fn head(number: &str) -> Value {
-    let stelle = |name: &str, kennung: &str| {
-        json!({"verzeichnisdienst": {"code": "DVDV", "@listVersionID": "2"}, "kennung": kennung, "name": name})
-    };
+    let stelle = |name: &str, kennung: &str| json!({"verzeichnisdienst": {"code": "DVDV", "@listVersionID": "2"}, "kennung": kennung, "name": name});
     json!({
         "identifikation.nachricht": {
             "nachrichtenUUID": "0d0a8f3e-7c3b-4a55-9f51-0d6f6f6f0001",
