@@ -96,7 +96,7 @@ say "5. Antrag einreichen (intelliForm / AFM: SOAP)"
 deposit=$inputs/intelliform/deposit.xml
 [ -f "$deposit" ] || fail "$deposit fehlt."
 send --user "afm:$KOP_AFM_PASSWORT" --header 'Content-Type: text/xml; charset=utf-8' --header 'SOAPAction: ""' \
-    --data-binary "@$deposit" "$base/$tenant/${KOP_DEMO_AFM_PFAD:-intelliform}" ||
+    --data-binary "@$deposit" "$base/$tenant/${KOP_DEMO_AFM_PFAD:-deposit}" ||
     fail "Der Antrag über intelliForm wurde nicht angenommen."
 echo
 
