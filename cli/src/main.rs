@@ -4,9 +4,10 @@
 
 mod commands;
 mod language;
+mod problems;
 mod registry;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -17,6 +18,9 @@ struct Cli {
     /// Sprache der Ausgaben: de oder en (sonst nach LANG, im Zweifel Deutsch)
     #[arg(long, global = true, value_name = "SPRACHE", value_parser = ["de", "en"])]
     lang: Option<String>,
+    /// Ordner der Instanz; darin liegen die Daten unter daten/
+    #[arg(long, global = true, value_name = "ORDNER", default_value = ".")]
+    instanz: PathBuf,
     /// Ausgabe als JSON, für Programme
     #[arg(long, global = true)]
     json: bool,
@@ -34,6 +38,9 @@ enum Command {
         /// Der Code, z. B. KOP-M002; ohne Angabe werden alle aufgezählt
         code: Option<String>,
     },
+    /// Schema-Pakete der XÖV-Standards: laden, aufzählen, ansehen
+    #[command(subcommand)]
+    Schema(commands::schema::SchemaCommand),
     /// Zeigt Eingangsarten, die diese Version kennt, mit ihren Einstellungen
     Doors,
     /// Schreibt Vervollständigungen für eine Shell auf die Standardausgabe
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let done = match cli.command {
         Command::Explain { code } => commands::explain::run(code.as_deref(), lang, cli.json, &mut out),
+        Command::Schema(command) => commands::schema::run(&command, &cli.instanz, lang, cli.json, &mut out),
         Command::Doors => commands::doors::run(cli.json, &mut out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "kop", &mut out);

@@ -3,3 +3,4 @@
 
 pub(crate) mod doors;
 pub(crate) mod explain;
+pub(crate) mod schema;

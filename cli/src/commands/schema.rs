@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `kop schema`: takes in official packages, lists them, shows what a message consists of.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Subcommand;
+use kop_core::{Diagnostic, diagnostic::Lang};
+use kop_xml::{PackageInfo, SchemaStore};
+
+use crate::problems;
+
+/// What to do with schema packages.
+#[derive(Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Lädt ein Paket aus dem XRepository: eine ZIP-Datei, wie sie heruntergeladen wurde, oder einen Ordner
+    #[command(
+        after_help = "Beispiele:\n  kop schema import xbau_2.6_xsd.zip\n  kop schema import ordner-mit-xsd/\n\n\
+                            Verweist das Paket auf Bibliotheken (XÖV-Code, Basisnachricht, DIN 91379), die ihm\n\
+                            fehlen, nennt der Befehl sie; sie werden auf demselben Weg einmal geladen."
+    )]
+    Import {
+        /// ZIP-Datei oder Ordner
+        pfad: PathBuf,
+    },
+    /// Zählt die vorhandenen Pakete auf
+    List,
+    /// Zeigt eine Nachricht als Baum: Elemente, Häufigkeit, Typ
+    #[command(after_help = "Beispiel:\n  kop schema show xbau-hochbau/2.6/baugenehmigung.antrag.0200")]
+    Show {
+        /// <standard>/<version>/<wurzelelement>
+        nachricht: String,
+    },
+}
+
+/// Runs one of the commands on the packages below `instance`.
+pub(crate) fn run(
+    command: &SchemaCommand,
+    instance: &Path,
+    lang: Lang,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let store = match SchemaStore::open(&instance.join("daten/schemata"), None) {
+        Ok(store) => store,
+        Err(found) => return problems::print(&found, lang, json, out),
+    };
+    match command {
+        SchemaCommand::Import { pfad } => import(&store, pfad, lang, json, out),
+        SchemaCommand::List => list(&store.list(), lang, json, out),
+        SchemaCommand::Show { nachricht } => show(&store, nachricht, lang, json, out),
+    }
+}
+
+fn import(
+    store: &SchemaStore,
+    path: &Path,
+    lang: Lang,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    if io::stderr().is_terminal() {
+        writeln!(io::stderr(), "{}", pick(lang, "Das Paket wird gelesen …", "Reading the package …"))?;
+    }
+    let report = match store.import(path) {
+        Ok(report) => report,
+        Err(found) => return problems::print(&found, lang, json, out),
+    };
+    if json {
+        let value = serde_json::json!({
+            "package": report.package, "new": report.new, "borrowed": report.borrowed, "hints": report.hints,
+        });
+        writeln!(out, "{value:#}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let state = if report.new {
+        pick(lang, "geladen", "imported")
+    } else {
+        pick(lang, "war schon vorhanden", "was there already")
+    };
+    writeln!(out, "{} {state}", title(&report.package))?;
+    line(&report.package, lang, out)?;
+    for (file, origin) in &report.borrowed {
+        writeln!(out, "  {} {file} ({origin})", pick(lang, "Bibliothek:", "library:"))?;
+    }
+    for hint in &report.hints {
+        writeln!(out, "  {} {}", pick(lang, "Hinweis:", "note:"), hint.text(lang))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(packages: &[PackageInfo], lang: Lang, json: bool, out: &mut impl Write) -> io::Result<ExitCode> {
+    if json {
+        writeln!(out, "{:#}", serde_json::json!(packages))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if packages.is_empty() {
+        let hint = pick(
+            lang,
+            "Noch kein Paket vorhanden. Pakete aus dem XRepository lädt „kop schema import DATEI“.",
+            "No package yet. `kop schema import FILE` takes in packages from the XRepository.",
+        );
+        writeln!(io::stderr(), "{hint}")?;
+    }
+    for package in packages {
+        writeln!(out, "{}", title(package))?;
+        line(package, lang, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(
+    store: &SchemaStore,
+    message: &str,
+    lang: Lang,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let parts: Vec<&str> = message.splitn(3, '/').collect();
+    let found = match parts.as_slice() {
+        [standard, version, root] => match store.find(standard, version) {
+            Some(package) => package.message(root).map_err(|problem| vec![problem]),
+            None => Err(vec![missing(standard, version)]),
+        },
+        _ => Err(vec![missing(message, "")]),
+    };
+    let schema = match found {
+        Ok(schema) => schema,
+        Err(found) => return problems::print(&found, lang, json, out),
+    };
+    if json {
+        let value = serde_json::json!({
+            "root": schema.root(), "number": schema.number(), "namespace": schema.namespace(),
+            "entry": schema.entry_document(), "package": schema.package_hash(), "outline": schema.outline(),
+        });
+        writeln!(out, "{value:#}")?;
+    } else {
+        write!(out, "{}", schema.outline())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn missing(standard: &str, version: &str) -> Diagnostic {
+    Diagnostic::new(
+        "KOP-F005",
+        format!("Das Schema „{standard} {version}“ ist nicht vorhanden."),
+        format!("The schema \"{standard} {version}\" is not there."),
+    )
+    .with_hint("„kop schema list“ zählt die vorhandenen auf; die Nachricht heißt <standard>/<version>/<wurzelelement>.")
+}
+
+fn title(package: &PackageInfo) -> String {
+    format!("{} {}", package.standard, package.version).trim_end().to_owned()
+}
+
+fn line(package: &PackageInfo, lang: Lang, out: &mut impl Write) -> io::Result<()> {
+    let kind = match (package.library, package.profile) {
+        (true, _) => pick(lang, "Bibliothek", "library"),
+        (_, true) => pick(lang, "mitgeliefertes Profil", "shipped profile"),
+        _ => pick(lang, "Paket", "package"),
+    };
+    let (messages, documents) =
+        (pick(lang, "Nachrichten", "messages"), pick(lang, "Schemadokumente", "documents"));
+    let short = package.hash.short();
+    writeln!(out, "  {kind} {short}, {} {messages}, {} {documents}", package.messages.len(), package.files)
+}
+
+fn pick(lang: Lang, german: &'static str, english: &'static str) -> &'static str {
+    match lang {
+        Lang::De => german,
+        Lang::En => english,
+    }
+}
