@@ -128,11 +128,9 @@ fn has_header(source: &str) -> bool {
 
 fn needs_header(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let has_ending = |ending: &str| name.ends_with(ending);
-    name == "Makefile"
+    ["Makefile", "Cargo.toml"].contains(&name)
         || path == ".ci/run"
-        || [".rs", ".rhai", ".sh", ".xsl", ".xsd"].into_iter().any(has_ending)
-        || (has_ending(".toml") && !path.contains("/tests/") && !path.contains("/fixtures/"))
+        || [".rs", ".rhai", ".sh", ".xsl", ".xsd"].into_iter().any(|ending| name.ends_with(ending))
 }
 
 /// Machine paths that tell where something was written rather than how it works.
