@@ -111,8 +111,9 @@ impl Files {
     }
 
     /// The document that libxml2 asks for.
-    pub(crate) fn answer(&self, address: &str) -> Option<&Arc<[u8]>> {
-        self.contents.get(self.addresses.get(address)?)
+    pub(crate) fn behind(&self, address: &str) -> Option<(&str, &Arc<[u8]>)> {
+        let path = self.addresses.get(address)?;
+        Some((path, self.contents.get(path)?))
     }
 
     /// Binds references that lead nowhere to documents of the package with the same name space and file name

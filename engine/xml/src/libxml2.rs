@@ -24,8 +24,9 @@ const MAX_TEXT: usize = 2_000;
 
 /// Answers libxml2's requests for documents.
 pub(crate) trait Catalogue: Send + Sync {
-    /// The bytes of an address, or nothing: then libxml2 gets nothing.
-    fn answer(&self, address: &str) -> Option<Arc<[u8]>>;
+    /// The bytes behind an address and the address under which the document resolves its own references, or
+    /// nothing: then libxml2 gets nothing.
+    fn answer(&self, address: &str) -> Option<(CString, Arc<[u8]>)>;
 }
 
 /// What the thread is compiling.
@@ -68,7 +69,7 @@ unsafe extern "C" fn load(
         }
         found
     });
-    let Some(bytes) = found else { return ptr::null_mut() };
+    let Some((base, bytes)) = found else { return ptr::null_mut() };
     let Ok(length) = c_int::try_from(bytes.len()) else { return ptr::null_mut() };
     // SAFETY: libxml2 copies the bytes into its buffer; the buffer belongs to the input stream, which belongs
     // to the context; `xmlStrdup` copies the address, which libxml2 frees with the stream.
@@ -86,7 +87,7 @@ unsafe extern "C" fn load(
             c::xmlFreeParserInputBuffer(buffer);
             return ptr::null_mut();
         }
-        (*stream).filename = c::xmlStrdup(address.cast()).cast();
+        (*stream).filename = c::xmlStrdup(base.as_ptr().cast()).cast();
         stream
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::CString,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     archive,
-    files::{Files, address},
+    files::{self, Files},
     libxml2::{self, Catalogue, CompileError, Schema},
     message::MessageSchema,
     model::Model,
@@ -116,8 +117,9 @@ impl Source {
 }
 
 impl Catalogue for Files {
-    fn answer(&self, address: &str) -> Option<Arc<[u8]>> {
-        Files::answer(self, address).cloned()
+    fn answer(&self, address: &str) -> Option<(CString, Arc<[u8]>)> {
+        let (path, bytes) = self.behind(address)?;
+        Some((CString::new(files::address(path)).ok()?, bytes.clone()))
     }
 }
 
@@ -185,8 +187,8 @@ impl Compiled {
 }
 
 /// Compiles one entry document.
-pub(crate) fn compile(files: &Arc<Files>, entry: &str) -> Result<Schema, Diagnostic> {
-    libxml2::compile(&address(entry), files.clone()).map_err(|error| does_not_compile(entry, &error))
+pub(crate) fn compile(documents: &Arc<Files>, entry: &str) -> Result<Schema, Diagnostic> {
+    libxml2::compile(&files::address(entry), documents.clone()).map_err(|error| does_not_compile(entry, &error))
 }
 
 fn does_not_compile(entry: &str, error: &CompileError) -> Diagnostic {

@@ -525,7 +525,11 @@ impl<'t> Writer<'t> {
             let (de, en) = ("Hier steht ein einzelner Wert.", "A single value belongs here.");
             return self.problem("KOP-X003", de, en, row);
         };
-        if element.fixed.as_deref().is_some_and(|fixed| fixed != &*value) {
+        let boolean = self.plan.types[element.typ as usize].simple.as_deref() == Some("boolean");
+        let fixed = element.fixed.as_deref();
+        if let Some(fixed) = fixed.filter(|fixed| boolean && truth(fixed).is_some() && truth(fixed) == truth(&value)) {
+            self.out.extend_from_slice(fixed.as_bytes());
+        } else if fixed.is_some_and(|fixed| fixed != &*value) {
             let (de, en) = (
                 "Das Schema gibt den Wert dieses Elements fest vor.",
                 "The schema fixes the value of this element.",
@@ -604,6 +608,15 @@ fn plain(tree: &Tree) -> Option<Cow<'_, str>> {
         Tree::Bool(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
         Tree::Int(value) => Some(Cow::Owned(value.to_string())),
         Tree::Nothing | Tree::List(_) | Tree::Map(_) => None,
+    }
+}
+
+/// `xs:boolean` has two spellings of each value.
+fn truth(text: &str) -> Option<bool> {
+    match text.trim() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
     }
 }
 

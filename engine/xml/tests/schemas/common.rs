@@ -126,3 +126,40 @@ pub(crate) fn sondernutzung() -> Value {
             "gemarkung/nummer": "1234", "zaehler": "9"}}
     })
 }
+
+/// xdomea's head.
+fn kopf(nummer: &str) -> Value {
+    json!({
+        "ProzessID": "6f1b1d52-2d4e-4a0e-8a44-444444444444", "Nachrichtentyp/code": nummer,
+        "Erstellungszeitpunkt": "2026-11-20T09:30:00.000+01:00",
+        "Absender/Institution/Name": "Stadt Musterstadt", "Empfaenger/Organisationseinheit/Name": "Zentralregistratur",
+        "Empfangsbestaetigung": false, "Importbestaetigung": true
+    })
+}
+
+fn dokument(name: &str) -> Value {
+    json!({
+        "Identifikation/ID": "6f1b1d52-2d4e-4a0e-8a44-555555555555",
+        "AllgemeineMetadaten/Betreff": name, "Posteingangsdatum": "2026-11-20",
+        "Version": {"Nummer": "1", "Format": {"Name/code": "018", "Version": "1.7", "Primaerdokument": {
+            "Dateiname": format!("6f1b1d52-2d4e-4a0e-8a44-555555555555_{name}.pdf"), "DateinameOriginal": name}}}
+    })
+}
+
+/// A document for a DMS, 0605.
+pub(crate) fn ablage() -> Value {
+    let mut kopf = kopf("0605");
+    kopf["Erstellerkennung"] = json!("kop");
+    kopf["Stapel"] = json!(false);
+    json!({"Kopf": kopf, "SchriftgutobjektZumAblegen": [{
+        "FachverfahrenObjektID": "BA-2026-17", "Ablageort": "eingang/BA-2026-17",
+        "Schriftgutobjekt/Dokument": dokument("Antrag")}]})
+}
+
+/// A hand-over of a case with two documents, 0401.
+pub(crate) fn abgabe() -> Value {
+    json!({"Kopf": kopf("0401"), "Schriftgutobjekt/Vorgang": {
+        "Identifikation/ID": "6f1b1d52-2d4e-4a0e-8a44-666666666666",
+        "AllgemeineMetadaten/Betreff": "Hundesteuer",
+        "Dokument": [dokument("Anmeldung"), dokument("Nachweis")]}})
+}

@@ -2,4 +2,6 @@
 //! Tests of the XML room through its public face, linked once.
 
 mod common;
+mod hostile;
 mod official;
+mod own;
