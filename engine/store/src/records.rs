@@ -215,7 +215,7 @@ pub struct DeliveryRecord {
     pub state: DeliveryState,
     /// Earliest moment of the next attempt or question, where one is to come.
     pub next_try_at: Option<Zeitpunkt>,
-    /// Attempts to send that were started.
+    /// Attempts to send that were started; counted anew after a person had it tried again.
     pub attempts: u32,
     /// Proof, once delivered.
     pub receipt: Option<Receipt>,
@@ -232,7 +232,8 @@ pub struct AttemptRecord {
     pub delivery_id: DeliveryId,
     /// Sent or asked.
     pub kind: AttemptKind,
-    /// Number among the delivery's attempts to send, from 1; questions carry the number of the sending before.
+    /// Number among the attempts to send, from 1, counted anew after a person had it tried again. Questions
+    /// carry the number of the sending before.
     pub number: u32,
     /// Recorded before the first byte left.
     pub started_at: Zeitpunkt,

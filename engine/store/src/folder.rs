@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The data folder: database and blobs belong together and are opened together.
+
+use std::path::Path;
+
+use crate::{blob::BlobStore, error::StoreError, sqlite::SqliteStore};
+
+/// Folder of the blobs below the data folder.
+const BLOBS: &str = "blobs";
+
+/// Database and blobs of one instance.
+pub struct DataFolder {
+    /// The rows.
+    pub store: SqliteStore,
+    /// The files.
+    pub blobs: BlobStore,
+}
+
+impl DataFolder {
+    /// Opens a data folder as the one process that processes and delivers. Creates it, migrates the database,
+    /// ends the leases of an earlier process and removes its unfinished files.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process serves; [`StoreError::NewerSchema`]; the disk's own.
+    pub fn serve(folder: &Path) -> Result<Self, StoreError> {
+        // Creates the data folder on the way, with synced names.
+        let blobs = BlobStore::new(&folder.join(BLOBS))?;
+        let store = SqliteStore::serve(folder)?;
+        blobs.remove_unfinished()?;
+        Ok(Self { store, blobs })
+    }
+
+    /// Opens a data folder beside a process that may be serving: for questions, a person's acts and `accept`.
+    /// Claims and recovery are refused with [`StoreError::NotPossible`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when nothing was ever stored there; [`StoreError::NewerSchema`].
+    pub fn attach(folder: &Path) -> Result<Self, StoreError> {
+        let store = SqliteStore::attach(folder)?;
+        Ok(Self { store, blobs: BlobStore::new(&folder.join(BLOBS))? })
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What a person does: have something tried again, close a Klärungsfall, look at personal data.
+
+use kop_core::{DeliveryId, MessageId, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::json;
+
+use super::{row, timeline::Timeline};
+use crate::{
+    error::StoreError,
+    steps::{AccessEntry, RetryTarget, event},
+};
+
+pub(super) fn retry(
+    conn: &Connection,
+    tenant: &TenantId,
+    target: RetryTarget,
+    who: &str,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    match target {
+        RetryTarget::Delivery(delivery) => retry_delivery(conn, tenant, delivery, who, now),
+        RetryTarget::Submission(submission) => retry_submission(conn, tenant, submission, who, now),
+    }
+}
+
+fn retry_delivery(
+    conn: &Connection,
+    tenant: &TenantId,
+    delivery: DeliveryId,
+    who: &str,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let key = (tenant.as_str(), delivery.to_string());
+    let (submission, message, state, leased) = conn.query_row(
+        "SELECT submission_id, message_id, state, lease_until IS NOT NULL FROM delivery
+         WHERE tenant = ?1 AND delivery_id = ?2",
+        (key.0, &key.1),
+        |row| {
+            Ok((
+                row::parsed::<SubmissionId>(row, 0)?,
+                row::parsed::<MessageId>(row, 1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, bool>(3)?,
+            ))
+        },
+    )?;
+    if leased || !matches!(state.as_str(), "wartend" | "abgewiesen" | "klaerung") {
+        return Err(StoreError::NotPossible(state));
+    }
+    conn.execute(
+        "UPDATE delivery SET state = 'wartend', next_try_at = ?3, due_at = ?3, attempts = 0, ticket = NULL
+         WHERE tenant = ?1 AND delivery_id = ?2",
+        (key.0, &key.1, row::micros(now)),
+    )?;
+    conn.execute(
+        "UPDATE message SET state = 'offen' WHERE tenant = ?1 AND message_id = ?2",
+        (key.0, message.to_string()),
+    )?;
+    conn.execute(
+        "UPDATE work_item SET closed_at = ?4
+         WHERE tenant = ?1 AND submission_id = ?2 AND delivery_id = ?3 AND closed_at IS NULL",
+        (key.0, submission.to_string(), &key.1, row::micros(now)),
+    )?;
+    Timeline::new(conn, tenant, submission, now)
+        .about(message, delivery)
+        .add(event::NEU_ANGESTOSSEN, &json!({ "von": who }))
+}
+
+fn retry_submission(
+    conn: &Connection,
+    tenant: &TenantId,
+    submission: SubmissionId,
+    who: &str,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let key = (tenant.as_str(), submission.to_string());
+    let (state, messages) = conn.query_row(
+        "SELECT state, EXISTS (SELECT 1 FROM message m WHERE m.tenant = ?1 AND m.submission_id = ?2)
+         FROM submission WHERE tenant = ?1 AND submission_id = ?2",
+        (key.0, &key.1),
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)),
+    )?;
+    if state != "klaerung" {
+        return Err(StoreError::NotPossible(state));
+    }
+    if messages {
+        return Err(StoreError::NotPossible("there are messages already".to_owned()));
+    }
+    conn.execute(
+        "UPDATE submission SET state = 'eingegangen', due_at = ?3, leased = 0
+         WHERE tenant = ?1 AND submission_id = ?2",
+        (key.0, &key.1, row::micros(now)),
+    )?;
+    // What was remarked at acceptance is still true.
+    conn.execute(
+        "UPDATE work_item SET closed_at = ?3
+         WHERE tenant = ?1 AND submission_id = ?2 AND step = 'verarbeitung' AND closed_at IS NULL",
+        (key.0, &key.1, row::micros(now)),
+    )?;
+    Timeline::new(conn, tenant, submission, now).add(event::NEU_ANGESTOSSEN, &json!({ "von": who }))
+}
+
+pub(super) fn close_work_item(
+    conn: &Connection,
+    tenant: &TenantId,
+    work_item: WorkItemId,
+    who: &str,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let (submission, message, delivery) = conn
+        .query_row(
+            "UPDATE work_item SET closed_at = ?3 WHERE tenant = ?1 AND work_item_id = ?2 AND closed_at IS NULL
+             RETURNING submission_id, message_id, delivery_id",
+            (tenant.as_str(), work_item.to_string(), row::micros(now)),
+            |row| {
+                Ok((
+                    row::parsed::<SubmissionId>(row, 0)?,
+                    row::parsed_opt::<MessageId>(row, 1)?,
+                    row::parsed_opt::<DeliveryId>(row, 2)?,
+                ))
+            },
+        )
+        .optional()?
+        .ok_or(StoreError::NotFound)?;
+    Timeline { message, delivery, ..Timeline::new(conn, tenant, submission, now) }
+        .add(event::KLAERUNG_BEENDET, &json!({ "klaerungsfall": work_item, "von": who }))
+}
+
+pub(super) fn log_access(conn: &Connection, entry: &AccessEntry, now: Zeitpunkt) -> Result<(), StoreError> {
+    conn.execute(
+        "INSERT INTO access_log (tenant, at, who, what, submission_id) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (
+            entry.tenant.as_str(),
+            row::micros(now),
+            &entry.who,
+            &entry.what,
+            entry.submission_id.map(|id| id.to_string()),
+        ),
+    )?;
+    Ok(())
+}

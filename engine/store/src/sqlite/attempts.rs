@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! An attempt: recorded as started before its first byte leaves, and its end together with what follows.
+
+use kop_core::{
+    AttemptId, Diagnostic, MessageId, Receipt, SubmissionId, Ticket, clock::Zeitpunkt, sendung::Level,
+};
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::json;
+
+use super::{deliveries::kind_of, row, timeline::Timeline};
+use crate::{
+    error::StoreError,
+    records::{AttemptKind, AttemptOutcome, DeliveryState, MessageState},
+    steps::{AttemptEnd, DeliveryLease, NewEvent, NewWorkItem, StartedAttempt, event},
+};
+
+struct Held {
+    submission: SubmissionId,
+    message: MessageId,
+    state: String,
+    attempts: u32,
+    open_attempt: Option<String>,
+}
+
+/// The delivery, when the lease still holds.
+fn check(conn: &Connection, lease: &DeliveryLease) -> Result<Held, StoreError> {
+    conn.prepare_cached(
+        "SELECT submission_id, message_id, state, attempts, open_attempt FROM delivery
+         WHERE tenant = ?1 AND delivery_id = ?2 AND token = ?3 AND lease_until IS NOT NULL",
+    )?
+    .query_row((lease.tenant.as_str(), lease.delivery_id.to_string(), lease.token.cast_signed()), |row| {
+        Ok(Held {
+            submission: row::parsed(row, 0)?,
+            message: row::parsed(row, 1)?,
+            state: row.get(2)?,
+            attempts: row.get(3)?,
+            open_attempt: row.get(4)?,
+        })
+    })
+    .optional()?
+    .ok_or(StoreError::StaleLease)
+}
+
+pub(super) fn start(
+    conn: &Connection,
+    lease: DeliveryLease,
+    attempt_id: AttemptId,
+    now: Zeitpunkt,
+) -> Result<StartedAttempt, StoreError> {
+    let held = check(conn, &lease)?;
+    if held.open_attempt.is_some() {
+        return Err(StoreError::NotPossible("an attempt is under way".to_owned()));
+    }
+    let kind = kind_of(&held.state);
+    let number = held.attempts + u32::from(kind == AttemptKind::Senden);
+    let (tenant, delivery) = (lease.tenant.as_str(), lease.delivery_id.to_string());
+    conn.prepare_cached(
+        "INSERT INTO attempt (tenant, delivery_id, attempt_id, submission_id, kind, number, started_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute((
+        tenant,
+        &delivery,
+        attempt_id.to_string(),
+        held.submission.to_string(),
+        kind.as_str(),
+        number,
+        row::micros(now),
+    ))?;
+    conn.prepare_cached(
+        "UPDATE delivery SET open_attempt = ?3, attempts = ?4, due_at = NULL
+         WHERE tenant = ?1 AND delivery_id = ?2",
+    )?
+    .execute((tenant, &delivery, attempt_id.to_string(), number))?;
+    Timeline::new(conn, &lease.tenant, held.submission, now)
+        .about(held.message, lease.delivery_id)
+        .add(event::VERSUCH, &json!({ "versuch": number, "art": kind.as_str() }))?;
+    Ok(StartedAttempt { lease, attempt_id, number })
+}
+
+/// What an end means for attempt, delivery and message.
+struct Effect<'a> {
+    outcome: AttemptOutcome,
+    delivery: DeliveryState,
+    message: MessageState,
+    next_try_at: Option<Zeitpunkt>,
+    receipt: Option<&'a Receipt>,
+    ticket: Option<&'a Ticket>,
+    problem: Option<&'a Diagnostic>,
+    work_item: Option<&'a NewWorkItem>,
+    event: &'static str,
+}
+
+impl<'a> Effect<'a> {
+    fn of(end: &'a AttemptEnd, asked: bool) -> Self {
+        let none = Self {
+            outcome: AttemptOutcome::Zugestellt,
+            delivery: DeliveryState::Zugestellt,
+            message: MessageState::Zugestellt,
+            next_try_at: None,
+            receipt: None,
+            ticket: None,
+            problem: None,
+            work_item: None,
+            event: event::ZUGESTELLT,
+        };
+        match end {
+            AttemptEnd::Delivered(receipt) => Self { receipt: Some(receipt), ..none },
+            AttemptEnd::Pending { ticket, until } => Self {
+                outcome: AttemptOutcome::Nachverfolgt,
+                delivery: DeliveryState::Nachverfolgt,
+                message: MessageState::Offen,
+                next_try_at: Some(*until),
+                ticket: Some(ticket),
+                event: event::NACHVERFOLGT,
+                ..none
+            },
+            AttemptEnd::Retry { at, problem } => Self {
+                outcome: AttemptOutcome::Wiederholung,
+                delivery: if asked { DeliveryState::Nachverfolgt } else { DeliveryState::Wartend },
+                message: MessageState::Offen,
+                next_try_at: Some(*at),
+                problem: Some(problem),
+                event: event::WIEDERHOLUNG,
+                ..none
+            },
+            AttemptEnd::GivenUp { problem, work_item } => Self {
+                outcome: AttemptOutcome::Aufgegeben,
+                delivery: DeliveryState::Klaerung,
+                message: MessageState::Klaerung,
+                problem: Some(problem),
+                work_item: Some(work_item),
+                event: event::AUFGEGEBEN,
+                ..none
+            },
+            AttemptEnd::Rejected { problem, work_item } => Self {
+                outcome: AttemptOutcome::Abgewiesen,
+                delivery: DeliveryState::Abgewiesen,
+                message: MessageState::Abgewiesen,
+                problem: Some(problem),
+                work_item: Some(work_item),
+                event: event::ABGEWIESEN,
+                ..none
+            },
+            AttemptEnd::Unknown { problem, work_item } => Self {
+                outcome: AttemptOutcome::Unklar,
+                delivery: DeliveryState::Klaerung,
+                message: MessageState::Klaerung,
+                problem: Some(problem),
+                work_item: Some(work_item),
+                event: event::UNKLAR,
+                ..none
+            },
+        }
+    }
+
+    /// How far the delivery got with this attempt.
+    fn level(&self) -> Option<Level> {
+        match self.outcome {
+            AttemptOutcome::Zugestellt => self.receipt.map(|receipt| receipt.level),
+            AttemptOutcome::Nachverfolgt => Some(Level::Uebergeben),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn finish(
+    conn: &Connection,
+    lease: &DeliveryLease,
+    end: &AttemptEnd,
+    events: &[NewEvent],
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let held = check(conn, lease)?;
+    let Some(attempt) = held.open_attempt else {
+        return Err(StoreError::NotPossible("no attempt is under way".to_owned()));
+    };
+    let asked = kind_of(&held.state) == AttemptKind::Nachfragen;
+    let effect = Effect::of(end, asked);
+    let level = effect.level().map(|level| row::word(&level)).transpose()?;
+    let (tenant, delivery) = (lease.tenant.as_str(), lease.delivery_id.to_string());
+    conn.prepare_cached(
+        "UPDATE attempt SET ended_at = ?4, outcome = ?5, level = ?6, problem = ?7
+         WHERE tenant = ?1 AND delivery_id = ?2 AND attempt_id = ?3",
+    )?
+    .execute((
+        tenant,
+        &delivery,
+        attempt,
+        row::micros(now),
+        effect.outcome.as_str(),
+        &level,
+        effect.problem.map(row::json).transpose()?,
+    ))?;
+    // A question that failed is asked again with the ticket that is there.
+    conn.prepare_cached(
+        "UPDATE delivery SET state = ?3, next_try_at = ?4, due_at = ?4, receipt = ?5,
+             ticket = CASE WHEN ?7 THEN ticket ELSE ?6 END, lease_until = NULL, open_attempt = NULL
+         WHERE tenant = ?1 AND delivery_id = ?2",
+    )?
+    .execute((
+        tenant,
+        &delivery,
+        effect.delivery.as_str(),
+        effect.next_try_at.map(row::micros),
+        effect.receipt.map(row::json).transpose()?,
+        effect.ticket.map(row::json).transpose()?,
+        asked && effect.outcome == AttemptOutcome::Wiederholung,
+    ))?;
+    conn.prepare_cached("UPDATE message SET state = ?3 WHERE tenant = ?1 AND message_id = ?2")?.execute((
+        tenant,
+        held.message.to_string(),
+        effect.message.as_str(),
+    ))?;
+    let timeline =
+        Timeline::new(conn, &lease.tenant, held.submission, now).about(held.message, lease.delivery_id);
+    let code = effect.problem.map(|problem| &problem.code);
+    timeline.add(
+        effect.event,
+        &match effect.event {
+            event::ZUGESTELLT => json!({ "stufe": level }),
+            event::NACHVERFOLGT => json!({ "bis": effect.next_try_at }),
+            event::WIEDERHOLUNG => json!({ "um": effect.next_try_at, "code": code }),
+            _ => json!({ "code": code }),
+        },
+    )?;
+    if let Some(item) = effect.work_item {
+        timeline.open_all("zustellung", std::slice::from_ref(item))?;
+    }
+    timeline.add_all(events)
+}

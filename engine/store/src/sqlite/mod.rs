@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The default store: one SQLite file (WAL, `synchronous=FULL`), one writing thread with group commit, a few
+//! reading connections. Its modules hold SQL; nothing outside them does.
+
+mod acts;
+mod attempts;
+mod deliveries;
+mod query;
+mod readers;
+mod row;
+mod schema;
+mod submissions;
+mod timeline;
+mod turns;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use kop_core::{AttemptId, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
+use rusqlite::Connection;
+
+use self::{deliveries::LastServed, readers::Readers, writer::Writer};
+use crate::{
+    api::Store,
+    error::StoreError,
+    records::{
+        Counts, Found, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup, WorkItemRecord,
+    },
+    steps::{
+        Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
+        Interrupted, NewEvent, NewSubmission, Processed, RetryTarget, StartedAttempt, SubmissionClaim,
+        SubmissionLease,
+    },
+};
+
+/// How long a step waits for another process that writes.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The file that says who serves.
+const LOCK_FILE: &str = "kop.lock";
+
+/// The database below the data folder.
+const DATABASE_FILE: &str = "kop.db";
+
+/// A store in one SQLite file.
+pub struct SqliteStore {
+    readers: Readers,
+    // After the readers: the last connection to close folds the log into the file.
+    writer: Writer,
+    serving: bool,
+    last_submission: Arc<Mutex<String>>,
+    last_delivery: Arc<Mutex<LastServed>>,
+}
+
+impl SqliteStore {
+    /// Opens the data folder as the one process that processes and delivers; ends all leases of an earlier one.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::NewerSchema`], or the file cannot be opened.
+    pub(crate) fn serve(folder: &Path) -> Result<Self, StoreError> {
+        let lock = take_lock(folder)?;
+        let conn = prepare(folder)?;
+        let tx = conn.unchecked_transaction()?;
+        // Deferred ones keep their moment; what was leased may go on at once.
+        tx.execute_batch(
+            "UPDATE submission SET due_at = received_at, leased = 0 WHERE state = 'eingegangen' AND leased = 1;
+             UPDATE delivery SET due_at = coalesce(next_try_at, 0), lease_until = NULL,
+                 state = CASE state WHEN 'laufend' THEN 'wartend' ELSE state END
+             WHERE lease_until IS NOT NULL AND open_attempt IS NULL;
+             UPDATE delivery SET lease_until = 0 WHERE open_attempt IS NOT NULL;",
+        )?;
+        tx.commit()?;
+        Self::start(folder, conn, Some(lock))
+    }
+
+    /// Opens the data folder beside a process that may be serving: questions, a person's acts and `accept`
+    /// work, claims do not.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no database; [`StoreError::NewerSchema`].
+    pub(crate) fn attach(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(DATABASE_FILE);
+        if !path.is_file() {
+            return Err(StoreError::NotFound);
+        }
+        let conn = connect(&path)?;
+        let conn = if schema::version(&conn)? == schema::VERSION {
+            conn
+        } else {
+            drop(conn);
+            let _lock = take_lock(folder)?;
+            prepare(folder)?
+        };
+        Self::start(folder, conn, None)
+    }
+
+    fn start(folder: &Path, conn: Connection, lock: Option<Connection>) -> Result<Self, StoreError> {
+        let serving = lock.is_some();
+        Ok(Self {
+            readers: Readers::new(&folder.join(DATABASE_FILE)),
+            writer: Writer::start(conn, lock)?,
+            serving,
+            last_submission: Arc::default(),
+            last_delivery: Arc::default(),
+        })
+    }
+
+    /// Commits that changed something, since the start.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
+    fn must_serve(&self) -> Result<(), StoreError> {
+        if self.serving {
+            Ok(())
+        } else {
+            Err(StoreError::NotPossible("this process does not serve".to_owned()))
+        }
+    }
+}
+
+/// Holds the lock for as long as the connection lives; the system releases it when the process dies.
+fn take_lock(folder: &Path) -> Result<Connection, StoreError> {
+    let in_use = |error: StoreError| match error {
+        StoreError::Busy => StoreError::InUse(folder.display().to_string()),
+        other => other,
+    };
+    let conn = Connection::open(folder.join(LOCK_FILE))?;
+    conn.busy_timeout(Duration::from_millis(200))?;
+    conn.execute_batch("BEGIN EXCLUSIVE").map_err(|error| in_use(error.into()))?;
+    Ok(conn)
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let conn = Connection::open(path)?;
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(128);
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
+         PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;",
+    )?;
+    Ok(conn)
+}
+
+/// Opens and migrates. The version is looked at before anything is changed.
+fn prepare(folder: &Path) -> Result<Connection, StoreError> {
+    let path = folder.join(DATABASE_FILE);
+    let mut conn = connect(&path)?;
+    schema::version(&conn)?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Database(format!("journal mode is {mode}, not WAL")));
+    }
+    schema::migrate(&mut conn)?;
+    crate::blob::sync_dir(folder)?;
+    Ok(conn)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn accept(&self, new: NewSubmission, now: Zeitpunkt) -> Result<Accepted, StoreError> {
+        self.writer.run(move |conn| submissions::accept(conn, new, now)).await
+    }
+
+    async fn claim_submissions(
+        &self,
+        claim: SubmissionClaim,
+        now: Zeitpunkt,
+    ) -> Result<Vec<ClaimedSubmission>, StoreError> {
+        self.must_serve()?;
+        let last = self.last_submission.clone();
+        self.writer
+            .run(move |conn| {
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                submissions::claim(conn, &claim, &mut last, now)
+            })
+            .await
+    }
+
+    async fn renew_submission(
+        &self,
+        lease: &SubmissionLease,
+        lease_for: Duration,
+        now: Zeitpunkt,
+    ) -> Result<SubmissionLease, StoreError> {
+        let lease = lease.clone();
+        self.writer.run(move |conn| submissions::renew(conn, lease, lease_for, now)).await
+    }
+
+    async fn record_processed(
+        &self,
+        lease: SubmissionLease,
+        processed: Processed,
+        now: Zeitpunkt,
+    ) -> Result<Vec<StartedAttempt>, StoreError> {
+        self.writer.run(move |conn| submissions::record_processed(conn, &lease, &processed, now)).await
+    }
+
+    async fn defer(
+        &self,
+        lease: SubmissionLease,
+        at: Zeitpunkt,
+        events: Vec<NewEvent>,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        self.writer.run(move |conn| submissions::defer(conn, &lease, at, &events, now)).await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        claim: DeliveryClaim,
+        now: Zeitpunkt,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        self.must_serve()?;
+        let last = self.last_delivery.clone();
+        self.writer
+            .run(move |conn| {
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                deliveries::claim(conn, &claim, &mut last, now)
+            })
+            .await
+    }
+
+    async fn renew_delivery(
+        &self,
+        lease: &DeliveryLease,
+        lease_for: Duration,
+        now: Zeitpunkt,
+    ) -> Result<DeliveryLease, StoreError> {
+        let lease = lease.clone();
+        self.writer.run(move |conn| deliveries::renew(conn, lease, lease_for, now)).await
+    }
+
+    async fn start_attempt(
+        &self,
+        lease: &DeliveryLease,
+        attempt_id: AttemptId,
+        now: Zeitpunkt,
+    ) -> Result<StartedAttempt, StoreError> {
+        let lease = lease.clone();
+        self.writer.run(move |conn| attempts::start(conn, lease, attempt_id, now)).await
+    }
+
+    async fn finish_attempt(
+        &self,
+        lease: DeliveryLease,
+        end: AttemptEnd,
+        events: Vec<NewEvent>,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        self.writer.run(move |conn| attempts::finish(conn, &lease, &end, &events, now)).await
+    }
+
+    async fn recover(
+        &self,
+        lease_for: Duration,
+        limit: u32,
+        now: Zeitpunkt,
+    ) -> Result<Vec<Interrupted>, StoreError> {
+        self.must_serve()?;
+        self.writer.run(move |conn| deliveries::recover(conn, lease_for, limit, now)).await
+    }
+
+    async fn next_due(&self, now: Zeitpunkt) -> Result<Option<Zeitpunkt>, StoreError> {
+        self.readers.run(move |conn| query::next_due(conn, now)).await
+    }
+
+    async fn retry(
+        &self,
+        tenant: &TenantId,
+        target: RetryTarget,
+        who: &str,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        let (tenant, who) = (tenant.clone(), who.to_owned());
+        self.writer.run(move |conn| acts::retry(conn, &tenant, target, &who, now)).await
+    }
+
+    async fn close_work_item(
+        &self,
+        tenant: &TenantId,
+        work_item: WorkItemId,
+        who: &str,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        let (tenant, who) = (tenant.clone(), who.to_owned());
+        self.writer.run(move |conn| acts::close_work_item(conn, &tenant, work_item, &who, now)).await
+    }
+
+    async fn log_access(&self, entry: AccessEntry, now: Zeitpunkt) -> Result<(), StoreError> {
+        self.writer.run(move |conn| acts::log_access(conn, &entry, now)).await
+    }
+
+    async fn submissions(&self, filter: SubmissionFilter) -> Result<SubmissionPage, StoreError> {
+        self.readers.run(move |conn| query::submissions(conn, &filter)).await
+    }
+
+    async fn submission(
+        &self,
+        tenant: &TenantId,
+        submission: SubmissionId,
+    ) -> Result<SubmissionDetail, StoreError> {
+        let tenant = tenant.clone();
+        self.readers.run(move |conn| query::submission(conn, &tenant, submission)).await
+    }
+
+    async fn work_item_groups(
+        &self,
+        tenant: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<Vec<WorkItemGroup>, StoreError> {
+        let tenant = tenant.cloned();
+        self.readers.run(move |conn| query::work_item_groups(conn, tenant.as_ref(), limit)).await
+    }
+
+    async fn open_work_items(
+        &self,
+        tenant: Option<&TenantId>,
+        fingerprint: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<WorkItemRecord>, StoreError> {
+        let (tenant, fingerprint) = (tenant.cloned(), fingerprint.map(str::to_owned));
+        self.readers
+            .run(move |conn| query::open_work_items(conn, tenant.as_ref(), fingerprint.as_deref(), limit))
+            .await
+    }
+
+    async fn resolve(&self, tenant: Option<&TenantId>, text: &str) -> Result<Vec<Found>, StoreError> {
+        let (tenant, text) = (tenant.cloned(), text.to_owned());
+        self.readers.run(move |conn| query::resolve(conn, tenant.as_ref(), &text)).await
+    }
+
+    async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError> {
+        let tenant = tenant.cloned();
+        self.readers.run(move |conn| query::counts(conn, tenant.as_ref())).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

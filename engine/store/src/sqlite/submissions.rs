@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Steps of a submission: accepted, claimed, processed, put off.
+
+use std::{collections::VecDeque, time::Duration};
+
+use kop_core::{SubmissionId, TenantId, VorgangId, clock::Zeitpunkt};
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::json;
+
+use super::{deliveries, row, timeline::Timeline};
+use crate::{
+    error::StoreError,
+    records::SubmissionState,
+    steps::{
+        Accepted, Assigned, ClaimedSubmission, NewEvent, NewMessage, NewSubmission, Processed,
+        StartedAttempt, SubmissionClaim, SubmissionLease, event,
+    },
+};
+
+/// Repeats of one submission that are noted; a sender that never stops must not fill the disk.
+const NOTED_EVENTS: i64 = 1000;
+
+pub(super) fn accept(conn: &Connection, new: NewSubmission, now: Zeitpunkt) -> Result<Accepted, StoreError> {
+    if let Some(first) = first_answer(conn, &new)? {
+        note_repeat(conn, &new.tenant, first.submission_id, now)?;
+        return Ok(first);
+    }
+    let tenant = new.tenant.as_str();
+    let conflict: bool = conn
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM submission WHERE tenant = ?1 AND source = ?2 AND idem_key = ?3)",
+        )?
+        .query_row((tenant, &new.source, &new.idem_key), |row| row.get(0))?;
+    let number: u32 = conn
+        .prepare_cached(
+            "INSERT INTO counter (tenant, prefix, year, last) VALUES (?1, ?2, ?3, 1)
+             ON CONFLICT (tenant, prefix, year) DO UPDATE SET last = last + 1 RETURNING last",
+        )?
+        .query_row((tenant, &new.number_prefix, new.number_year), |row| row.get(0))?;
+    let assigned = Assigned {
+        vorgangsnummer: format!("{}-{:04}-{number:06}", new.number_prefix, new.number_year),
+        received_at: row::exact(now),
+    };
+    let document = (new.document)(&assigned).map_err(StoreError::Document)?;
+    conn.prepare_cached(
+        "INSERT INTO vorgang (tenant, vorgang_id, vorgangsnummer, opened_at) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute((tenant, new.vorgang_id.to_string(), &assigned.vorgangsnummer, row::micros(now)))?;
+    conn.prepare_cached(
+        "INSERT INTO submission (tenant, submission_id, vorgang_id, vorgangsnummer, source, idem_key, content_hash,
+             vendor_id, form_id, form_name, received_at, state, due_at, payload, document)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'eingegangen', ?11, ?12, ?13)",
+    )?
+    .execute((
+        tenant,
+        new.submission_id.to_string(),
+        new.vorgang_id.to_string(),
+        &assigned.vorgangsnummer,
+        &new.source,
+        &new.idem_key,
+        new.content_hash.to_string(),
+        &new.vendor_id,
+        &new.form_id,
+        &new.form_name,
+        row::micros(now),
+        row::json(&new.payload)?,
+        document,
+    ))?;
+    let timeline = Timeline::new(conn, &new.tenant, new.submission_id, now);
+    let params = json!({ "vorgangsnummer": assigned.vorgangsnummer, "quelle": new.source });
+    timeline.add(event::EINGEGANGEN, &params)?;
+    timeline.open_all("annahme", &new.remarks)?;
+    if conflict {
+        timeline.open_all("annahme", &[new.conflict])?;
+    }
+    timeline.add_all(&new.events)?;
+    Ok(Accepted {
+        submission_id: new.submission_id,
+        vorgang_id: new.vorgang_id,
+        vorgangsnummer: assigned.vorgangsnummer,
+        received_at: assigned.received_at,
+        repeated: false,
+        conflict,
+    })
+}
+
+fn first_answer(conn: &Connection, new: &NewSubmission) -> Result<Option<Accepted>, StoreError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT submission_id, vorgang_id, vorgangsnummer, received_at FROM submission
+             WHERE tenant = ?1 AND source = ?2 AND idem_key = ?3 AND content_hash = ?4",
+        )?
+        .query_row((new.tenant.as_str(), &new.source, &new.idem_key, new.content_hash.to_string()), |row| {
+            Ok(Accepted {
+                submission_id: row::parsed::<SubmissionId>(row, 0)?,
+                vorgang_id: row::parsed::<VorgangId>(row, 1)?,
+                vorgangsnummer: row.get(2)?,
+                received_at: row::moment(row, 3)?,
+                repeated: true,
+                conflict: false,
+            })
+        })
+        .optional()?;
+    Ok(found)
+}
+
+fn note_repeat(
+    conn: &Connection,
+    tenant: &TenantId,
+    submission: SubmissionId,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let noted: i64 = conn
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM event WHERE tenant = ?1 AND submission_id = ?2")?
+        .query_row((tenant.as_str(), submission.to_string()), |row| row.get(0))?;
+    if noted < NOTED_EVENTS {
+        Timeline::new(conn, tenant, submission, now).add(event::ERNEUT_EINGEGANGEN, &json!({}))?;
+    }
+    Ok(())
+}
+
+/// Claims due submissions. `last` is the tenant that was served last, so that with more tenants than places
+/// each gets its turn.
+pub(super) fn claim(
+    conn: &Connection,
+    claim: &SubmissionClaim,
+    last: &mut String,
+    now: Zeitpunkt,
+) -> Result<Vec<ClaimedSubmission>, StoreError> {
+    let until = row::after(now, claim.lease_for);
+    let chosen = match &claim.only {
+        Some((tenant, id)) => vec![(tenant.to_string(), id.to_string())],
+        None => due(conn, claim.limit as usize, last, now)?,
+    };
+    let mut claimed = Vec::with_capacity(chosen.len());
+    for (tenant, id) in chosen {
+        let token: Option<i64> = conn
+            .prepare_cached(
+                "UPDATE submission SET leased = 1, due_at = ?3, token = token + 1, runs = runs + 1
+                 WHERE tenant = ?1 AND submission_id = ?2 AND state = 'eingegangen' AND due_at <= ?4
+                 RETURNING token",
+            )?
+            .query_row((&tenant, &id, row::micros(until), row::micros(now)), |row| row.get(0))
+            .optional()?;
+        if let Some(token) = token {
+            let submission = row::submission(conn, &tenant, &id)?;
+            let lease = SubmissionLease {
+                tenant: submission.summary.tenant.clone(),
+                submission_id: submission.summary.submission_id,
+                token: token.unsigned_abs(),
+                until,
+            };
+            claimed.push(ClaimedSubmission { lease, submission });
+        }
+    }
+    Ok(claimed)
+}
+
+/// Due submissions, one of each tenant in turn.
+fn due(
+    conn: &Connection,
+    limit: usize,
+    last: &mut String,
+    now: Zeitpunkt,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let any: bool = conn
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM submission WHERE state = 'eingegangen' AND due_at <= ?1)",
+        )?
+        .query_row([row::micros(now)], |row| row.get(0))?;
+    if !any || limit == 0 {
+        return Ok(Vec::new());
+    }
+    let mut next_tenant = conn.prepare_cached(
+        "SELECT tenant FROM submission WHERE state = 'eingegangen' AND tenant > ?1 ORDER BY tenant LIMIT 1",
+    )?;
+    let mut of_tenant = conn.prepare_cached(
+        "SELECT submission_id FROM submission WHERE state = 'eingegangen' AND tenant = ?1 AND due_at <= ?2
+         ORDER BY due_at LIMIT ?3",
+    )?;
+    let mut queues: Vec<(String, VecDeque<String>)> = Vec::new();
+    let mut tenant = String::new();
+    while let Some(found) = next_tenant.query_row([&tenant], |row| row.get::<_, String>(0)).optional()? {
+        tenant = found;
+        let ids = of_tenant
+            .query_map((&tenant, row::micros(now), limit as i64), |row| row.get(0))?
+            .collect::<Result<VecDeque<String>, _>>()?;
+        if !ids.is_empty() {
+            queues.push((tenant.clone(), ids));
+        }
+    }
+    Ok(super::turns::take_turns(queues, limit, last))
+}
+
+/// The submission's row, when the lease still holds.
+fn check(conn: &Connection, lease: &SubmissionLease) -> Result<i64, StoreError> {
+    conn.prepare_cached(
+        "SELECT received_at FROM submission
+         WHERE tenant = ?1 AND submission_id = ?2 AND state = 'eingegangen' AND leased = 1 AND token = ?3",
+    )?
+    .query_row((lease.tenant.as_str(), lease.submission_id.to_string(), lease.token.cast_signed()), |row| {
+        row.get(0)
+    })
+    .optional()?
+    .ok_or(StoreError::StaleLease)
+}
+
+pub(super) fn renew(
+    conn: &Connection,
+    lease: SubmissionLease,
+    lease_for: Duration,
+    now: Zeitpunkt,
+) -> Result<SubmissionLease, StoreError> {
+    check(conn, &lease)?;
+    let until = row::after(now, lease_for);
+    conn.execute(
+        "UPDATE submission SET due_at = ?3 WHERE tenant = ?1 AND submission_id = ?2",
+        (lease.tenant.as_str(), lease.submission_id.to_string(), row::micros(until)),
+    )?;
+    Ok(SubmissionLease { until, ..lease })
+}
+
+pub(super) fn defer(
+    conn: &Connection,
+    lease: &SubmissionLease,
+    at: Zeitpunkt,
+    events: &[NewEvent],
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    check(conn, lease)?;
+    conn.execute(
+        "UPDATE submission SET due_at = ?3, leased = 0 WHERE tenant = ?1 AND submission_id = ?2",
+        (lease.tenant.as_str(), lease.submission_id.to_string(), row::micros(at)),
+    )?;
+    let timeline = Timeline::new(conn, &lease.tenant, lease.submission_id, now);
+    timeline.add(event::ZURUECKGESTELLT, &json!({ "bis": at }))?;
+    timeline.add_all(events)
+}
+
+pub(super) fn record_processed(
+    conn: &Connection,
+    lease: &SubmissionLease,
+    processed: &Processed,
+    now: Zeitpunkt,
+) -> Result<Vec<StartedAttempt>, StoreError> {
+    let received_at = check(conn, lease)?;
+    if processed.state == SubmissionState::Eingegangen {
+        return Err(StoreError::NotPossible("a processed submission cannot stay eingegangen".to_owned()));
+    }
+    conn.prepare_cached(
+        "UPDATE submission SET state = ?3, leased = 0 WHERE tenant = ?1 AND submission_id = ?2",
+    )?
+    .execute((lease.tenant.as_str(), lease.submission_id.to_string(), processed.state.as_str()))?;
+    let timeline = Timeline::new(conn, &lease.tenant, lease.submission_id, now);
+    timeline.add(event::VERARBEITET, &json!({ "nachrichten": processed.messages.len() }))?;
+    let mut started = Vec::new();
+    for new in &processed.messages {
+        insert_message(conn, lease, new, received_at, now)?;
+        let timeline = timeline.about(new.message_id, new.delivery.delivery_id);
+        timeline.add(event::NACHRICHT, &json!({ "empfaenger": new.receiver, "zuordnung": new.mapping }))?;
+        started.extend(deliveries::insert(&timeline, new)?);
+    }
+    timeline.open_all("verarbeitung", &processed.work_items)?;
+    timeline.add_all(&processed.events)?;
+    Ok(started)
+}
+
+fn insert_message(
+    conn: &Connection,
+    lease: &SubmissionLease,
+    new: &NewMessage,
+    received_at: i64,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT INTO message (tenant, message_id, submission_id, route, receiver, nachrichten_uuid, engine_version,
+             generation, mapping, mapping_hash, schema_package, content_hash, main, parts, state, created_at,
+             received_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'offen', ?15, ?16)",
+    )?
+    .execute(rusqlite::params![
+        lease.tenant.as_str(),
+        new.message_id.to_string(),
+        lease.submission_id.to_string(),
+        new.route,
+        new.receiver,
+        new.nachrichten_uuid.to_string(),
+        new.engine_version,
+        new.generation.to_string(),
+        new.mapping,
+        new.mapping_hash.to_string(),
+        new.schema_package.map(|hash| hash.to_string()),
+        new.content_hash.to_string(),
+        row::json(&new.main)?,
+        row::json(&new.parts)?,
+        row::micros(now),
+        received_at,
+    ])?;
+    Ok(())
+}
