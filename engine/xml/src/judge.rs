@@ -113,7 +113,7 @@ fn diagnostic(violation: &Violation, paths: Option<&Paths>) -> Diagnostic {
             "Dieses Wurzelelement kennt das Schema nicht.".into(),
             "The schema does not know this root element.".into(),
         ),
-        1841 | 1842 | 1843 => (
+        1841..=1843 => (
             "KOP-X023",
             "Hier steht Text, wo Unterelemente stehen müssen, oder umgekehrt.".into(),
             "There is text where child elements belong, or the other way round.".into(),

@@ -6,6 +6,7 @@
 //! it gives is bytes and [`kop_core::Diagnostic`]s that name elements of the message.
 
 mod archive;
+mod attributes;
 mod content;
 mod files;
 mod import;

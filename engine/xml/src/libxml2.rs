@@ -216,7 +216,7 @@ fn parse(xml: &[u8]) -> Result<Document, Unreadable> {
             length,
             ptr::null(),
             c"UTF-8".as_ptr(),
-            options as c_int,
+            options.cast_signed(),
         );
         let error = c::xmlCtxtGetLastError(context.cast());
         let line = if error.is_null() { 0 } else { u32::try_from((*error).line).unwrap_or(0) };

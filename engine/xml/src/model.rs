@@ -4,7 +4,7 @@
 //! then dropped.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -107,13 +107,13 @@ impl Model {
             substitutes: HashMap::new(),
             derived: HashMap::new(),
         };
-        let mut seen: HashMap<(String, Arc<str>), ()> = HashMap::new();
+        let mut seen: HashSet<(String, Arc<str>)> = HashSet::new();
         let mut queue: VecDeque<(String, Option<Arc<str>>)> = VecDeque::from([(entry.to_owned(), None)]);
         while let Some((path, including)) = queue.pop_front() {
             let document = files.document(&path)?;
             let own: Arc<str> = document.target().into();
             let target = if own.is_empty() { including.unwrap_or(own) } else { own };
-            if seen.insert((path.clone(), target.clone()), ()).is_some() {
+            if !seen.insert((path.clone(), target.clone())) {
                 continue;
             }
             for (kind, _, location) in document.references() {

@@ -74,7 +74,7 @@ pub(crate) struct Manifest {
 /// Where a package's documents are.
 pub(crate) enum Source {
     /// An imported package; read on demand.
-    Disk { folder: PathBuf, manifest: Manifest, loaded: Mutex<Weak<Files>> },
+    Disk { folder: PathBuf, manifest: Box<Manifest>, loaded: Mutex<Weak<Files>> },
     /// A small shipped profile.
     Memory(Arc<Files>),
 }
@@ -188,7 +188,8 @@ impl Compiled {
 
 /// Compiles one entry document.
 pub(crate) fn compile(documents: &Arc<Files>, entry: &str) -> Result<Schema, Diagnostic> {
-    libxml2::compile(&files::address(entry), documents.clone()).map_err(|error| does_not_compile(entry, &error))
+    libxml2::compile(&files::address(entry), documents.clone())
+        .map_err(|error| does_not_compile(entry, &error))
 }
 
 fn does_not_compile(entry: &str, error: &CompileError) -> Diagnostic {

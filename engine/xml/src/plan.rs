@@ -146,7 +146,7 @@ pub(crate) fn compile(model: &Model, namespace: &str, root: &str) -> Result<Plan
     };
     compiler.plan.root = compiler.element(at, &model.target(at).clone())?;
     while let Some((number, reference)) = compiler.pending.pop() {
-        let typ = compiler.compile_type(&reference)?;
+        let typ = compiler.compile_type(reference.as_ref())?;
         compiler.plan.types[number as usize] = typ;
         if compiler.plan.types.len() > MAX_TYPES {
             return Err("reaches too many types".to_owned());
@@ -244,7 +244,7 @@ impl Compiler<'_> {
         number
     }
 
-    fn compile_type(&mut self, reference: &Option<TypeRef>) -> Result<Type, String> {
+    fn compile_type(&mut self, reference: Option<&TypeRef>) -> Result<Type, String> {
         let raw = match reference {
             None => RawType { mixed: true, ..RawType::default() },
             Some(TypeRef::BuiltIn(name)) if &**name == "anyType" => {

@@ -131,7 +131,8 @@ impl SchemaStore {
             fs::remove_dir_all(&target).map_err(io)?;
         }
         fs::rename(&draft, &target).map_err(io)?;
-        let source = Source::Disk { folder: target, manifest, loaded: Mutex::new(Weak::new()) };
+        let source =
+            Source::Disk { folder: target, manifest: Box::new(manifest), loaded: Mutex::new(Weak::new()) };
         Ok(Package::new(info.clone(), sequence, source, self.cache.clone()))
     }
 
@@ -200,7 +201,11 @@ fn stored(folder: &Path, cache: &Arc<Cache>) -> Result<Package, Diagnostic> {
     let text = String::from_utf8(text).map_err(|error| damaged(error.to_string()))?;
     let manifest: Manifest = toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;
     let (info, sequence) = (manifest.package.clone(), manifest.sequence);
-    let source = Source::Disk { folder: folder.to_owned(), manifest, loaded: Mutex::new(Weak::new()) };
+    let source = Source::Disk {
+        folder: folder.to_owned(),
+        manifest: Box::new(manifest),
+        loaded: Mutex::new(Weak::new()),
+    };
     Ok(Package::new(info, sequence, source, cache.clone()))
 }
 

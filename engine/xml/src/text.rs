@@ -16,10 +16,10 @@ fn allowed(c: char) -> bool {
 /// Appends text, normalised to NFC and escaped. Line ends become `\n`; in an attribute they and tabs are
 /// written as character references, so that they survive attribute normalisation.
 pub(crate) fn push(out: &mut Vec<u8>, text: &str, attribute: bool) -> Result<(), Illegal> {
-    let text = match is_nfc_quick(text.chars()) {
-        _ if text.is_ascii() => Cow::Borrowed(text),
-        IsNormalized::Yes => Cow::Borrowed(text),
-        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfc().collect::<String>()),
+    let text = if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.nfc().collect::<String>())
     };
     let bytes = text.as_bytes();
     let mut done = 0;
@@ -29,10 +29,9 @@ pub(crate) fn push(out: &mut Vec<u8>, text: &str, attribute: bool) -> Result<(),
             b'<' => b"&lt;",
             b'>' => b"&gt;",
             b'"' if attribute => b"&quot;",
-            b'\n' if attribute => b"&#10;",
             b'\t' if attribute => b"&#9;",
             b'\r' if bytes.get(at + 1) == Some(&b'\n') => b"",
-            b'\r' if attribute => b"&#10;",
+            b'\n' | b'\r' if attribute => b"&#10;",
             b'\r' => b"\n",
             b'\t' | b'\n' => continue,
             0..=0x1f => return Err(Illegal(char::from(*byte))),

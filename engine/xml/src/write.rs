@@ -9,7 +9,7 @@ use kop_core::{Diagnostic, Tree};
 use crate::{
     message::{WriteOptions, Written},
     paths::{NONE, Paths, Row, target},
-    plan::{Attribute, Content, Element, Plan, Type, short_name},
+    plan::{Content, Element, Plan, Type},
     text,
 };
 
@@ -24,8 +24,8 @@ const MAX_PROBLEMS: usize = 50;
 pub(crate) const ATTRIBUTES: u16 = 0x8000;
 /// The text of an element that has attributes (`$`).
 pub(crate) const TEXT: u16 = 0xfffd;
-const XSI_TYPE: u16 = 0xfffe;
-const XSI_NIL: u16 = 0xffff;
+pub(crate) const XSI_TYPE: u16 = 0xfffe;
+pub(crate) const XSI_NIL: u16 = 0xffff;
 
 /// A value on its way into a slot: what is left of its slash key, and the tree.
 #[derive(Clone, Copy)]
@@ -39,14 +39,14 @@ pub(crate) struct Entry<'t> {
 
 pub(crate) struct Writer<'t> {
     pub(crate) plan: &'t Arc<Plan>,
-    pins: &'t BTreeMap<String, String>,
-    out: Vec<u8>,
+    pub(crate) pins: &'t BTreeMap<String, String>,
+    pub(crate) out: Vec<u8>,
     pub(crate) stack: Vec<Entry<'t>>,
     pub(crate) cursors: Vec<u32>,
     pub(crate) rows: Vec<Row>,
     pub(crate) problems: Vec<Diagnostic>,
-    used: Vec<bool>,
-    xsi: bool,
+    pub(crate) used: Vec<bool>,
+    pub(crate) xsi: bool,
     depth: usize,
     root_gap: usize,
 }
@@ -157,8 +157,8 @@ impl<'t> Writer<'t> {
         self.out.push(b'>');
         let head = self.out.len();
         let problems = self.problems.len();
-        match single {
-            Some(value @ (Tree::Text(_) | Tree::Bool(_) | Tree::Int(_))) => match typ.content {
+        if let Some(value @ (Tree::Text(_) | Tree::Bool(_) | Tree::Int(_))) = single {
+            match typ.content {
                 Content::Simple | Content::Mixed => self.text(value, element, row),
                 Content::Empty if *value == Tree::Bool(true) => {
                     self.out.truncate(head - 1);
@@ -178,18 +178,17 @@ impl<'t> Writer<'t> {
                     self.problem("KOP-X003", de, en, row);
                     self.hint(hint);
                 }
-            },
-            _ => {
-                self.own_text(element, typ, base, row);
-                if !typ.slots.is_empty() {
-                    self.depth += 1;
-                    if typ.flat {
-                        self.sequence(typ, base, row);
-                    } else {
-                        self.model(typ, base, row);
-                    }
-                    self.depth -= 1;
+            }
+        } else {
+            self.own_text(element, typ, base, row);
+            if !typ.slots.is_empty() {
+                self.depth += 1;
+                if typ.flat {
+                    self.sequence(typ, base, row);
+                } else {
+                    self.model(typ, base, row);
                 }
+                self.depth -= 1;
             }
         }
         let entries = self.stack.len() > base;
@@ -319,9 +318,7 @@ impl<'t> Writer<'t> {
         };
         match tree {
             Tree::List(items) if rest.is_empty() => {
-                let mut repeat = 0;
-                for item in items.iter().filter(|item| !absent(item)) {
-                    repeat += 1;
+                for (item, repeat) in items.iter().filter(|item| !absent(item)).zip(1..) {
                     self.stack.push(Entry { slot, repeat, rest: "", tree: item });
                 }
             }
@@ -351,156 +348,12 @@ impl<'t> Writer<'t> {
         self.hint(hint);
     }
 
-    fn attributes(&mut self, typ: &'t Type, base: usize, row: u32) {
-        let given = self.stack[base..].partition_point(|entry| entry.slot < ATTRIBUTES) + base;
-        for (number, attribute) in typ.attributes.iter().enumerate() {
-            let slot = ATTRIBUTES + number as u16;
-            let value = self.stack[given..].iter().find(|entry| entry.slot == slot).map(|entry| entry.tree);
-            let value = value.and_then(plain);
-            let value = match (&attribute.fixed, value) {
-                (Some(fixed), Some(given)) if **fixed != *given => {
-                    let (de, en) = (
-                        "Das Schema gibt den Wert dieses Attributs fest vor.",
-                        "The schema fixes the value of this attribute.",
-                    );
-                    self.attribute_problem("KOP-X007", de, en, row, attribute);
-                    continue;
-                }
-                (_, Some(given)) => given,
-                (fixed, None) => match self.supplied(typ, attribute, fixed.as_deref(), given) {
-                    Some(value) => Cow::Borrowed(value),
-                    None if attribute.required => {
-                        self.attribute_missing(typ, attribute, row);
-                        continue;
-                    }
-                    None => continue,
-                },
-            };
-            if let Some(at) = attribute.namespace {
-                self.used[at as usize] = true;
-            }
-            self.out.push(b' ');
-            self.out.extend_from_slice(attribute.qname.as_bytes());
-            self.out.extend_from_slice(b"=\"");
-            if text::push(&mut self.out, &value, true).is_err() {
-                let (de, en) = illegal();
-                self.attribute_problem("KOP-X004", de, en, row, attribute);
-            }
-            self.out.push(b'"');
-        }
-        self.xsi_attributes(row, given);
-    }
-
-    fn xsi_attributes(&mut self, row: u32, given: usize) {
-        for at in given..self.stack.len() {
-            let entry = self.stack[at];
-            match entry.slot {
-                XSI_NIL if *entry.tree == Tree::Bool(true) => {
-                    self.xsi = true;
-                    self.out.extend_from_slice(b" xsi:nil=\"true\"");
-                }
-                XSI_TYPE => {
-                    let element = &self.plan.elements[self.rows[row as usize].element as usize];
-                    let Tree::Text(name) = entry.tree else { continue };
-                    let local = name.rsplit(':').next().unwrap_or_default();
-                    let derived = &self.plan.types[element.typ as usize].derived;
-                    let Some((name, namespace, _)) = derived.iter().find(|(known, ..)| &**known == local)
-                    else {
-                        continue;
-                    };
-                    self.xsi = true;
-                    self.out.extend_from_slice(b" xsi:type=\"");
-                    if let Some(at) = namespace {
-                        self.used[*at as usize] = true;
-                        self.out.extend_from_slice(self.plan.namespaces[*at as usize].prefix.as_bytes());
-                        self.out.push(b':');
-                    }
-                    self.out.extend_from_slice(name.as_bytes());
-                    self.out.push(b'"');
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// What the writer itself knows for an attribute: fixed values, the URN of the code list, its pinned version.
-    fn supplied(
-        &self,
-        typ: &'t Type,
-        attribute: &'t Attribute,
-        fixed: Option<&'t str>,
-        given: usize,
-    ) -> Option<&'t str> {
-        let of_list = matches!(&*attribute.name, "listURI" | "listVersionID");
-        if fixed.is_some() {
-            return fixed.filter(|_| attribute.required || of_list);
-        }
-        if !of_list {
-            return None;
-        }
-        let pins: &'t BTreeMap<String, String> = self.pins;
-        let pin = |urn: &str| pins.get(urn).or_else(|| pins.get(short_name(urn))).map(String::as_str);
-        if &*attribute.name == "listVersionID"
-            && let Some(urn) = self.chosen_list(typ, given)
-        {
-            return pin(urn);
-        }
-        let list = typ.list.as_ref()?;
-        match &*attribute.name {
-            "listVersionID" => pin(&list.urn),
-            // a suggested list is taken once its version is pinned: that is the author's choice
-            _ => (attribute.required && (!list.suggested || pin(&list.urn).is_some())).then_some(&*list.urn),
-        }
-    }
-
-    /// The list that the mapping chose with `@listURI`.
-    fn chosen_list(&self, typ: &Type, given: usize) -> Option<&'t str> {
-        let at = typ.attributes.iter().position(|attribute| &*attribute.name == "listURI")?;
-        let slot = ATTRIBUTES + at as u16;
-        match self.stack[given..].iter().find(|entry| entry.slot == slot)?.tree {
-            Tree::Text(urn) => Some(urn),
-            _ => None,
-        }
-    }
-
-    fn attribute_missing(&mut self, typ: &Type, attribute: &Attribute, row: u32) {
-        match &typ.list {
-            Some(list) if matches!(&*attribute.name, "listURI" | "listVersionID") => {
-                let (de, en) = (
-                    "Die Version dieser Codeliste ist nicht festgelegt.",
-                    "The version of this code list is not pinned.",
-                );
-                if &*attribute.name == "listURI" {
-                    return; // its version is missing too and says the same
-                }
-                self.attribute_problem("KOP-X006", de, en, row, attribute);
-                self.hint(format!(
-                    "In mapping.toml: codelisten = {{ {} = \"…\" }} ({})",
-                    list.short, list.urn
-                ));
-            }
-            _ => {
-                let (de, en) = ("Ein Pflichtattribut fehlt.", "A mandatory attribute is missing.");
-                self.attribute_problem("KOP-X001", de, en, row, attribute);
-            }
-        }
-    }
-
-    fn attribute_problem(&mut self, code: &str, de: &str, en: &str, row: u32, attribute: &Attribute) {
-        self.problem(code, de, en, row);
-        if let Some(problem) = self.problems.last_mut() {
-            let path = problem.target.take().unwrap_or_default();
-            let slash = if path.is_empty() { "" } else { "/" };
-            problem.target = Some(format!("{path}{slash}@{}", attribute.name));
-        }
-    }
-
     /// Text given as `$`, or fixed by the schema.
     fn own_text(&mut self, element: &'t Element, typ: &'t Type, base: usize, row: u32) {
         let given = self.stack[base..].iter().find(|entry| entry.slot == TEXT).map(|entry| entry.tree);
         match given {
             Some(value) if matches!(typ.content, Content::Simple | Content::Mixed) => {
-                self.text(value, element, row)
+                self.text(value, element, row);
             }
             Some(_) => {
                 let (de, en) = (
@@ -527,7 +380,9 @@ impl<'t> Writer<'t> {
         };
         let boolean = self.plan.types[element.typ as usize].simple.as_deref() == Some("boolean");
         let fixed = element.fixed.as_deref();
-        if let Some(fixed) = fixed.filter(|fixed| boolean && truth(fixed).is_some() && truth(fixed) == truth(&value)) {
+        if let Some(fixed) =
+            fixed.filter(|fixed| boolean && truth(fixed).is_some() && truth(fixed) == truth(&value))
+        {
             self.out.extend_from_slice(fixed.as_bytes());
         } else if fixed.is_some_and(|fixed| fixed != &*value) {
             let (de, en) = (
@@ -584,7 +439,7 @@ impl<'t> Writer<'t> {
     }
 }
 
-fn illegal() -> (&'static str, &'static str) {
+pub(crate) fn illegal() -> (&'static str, &'static str) {
     (
         "Der Wert enthält ein Zeichen, das XML nicht erlaubt.",
         "The value holds a character that XML does not allow.",
@@ -602,7 +457,7 @@ pub(crate) fn names_hint(typ: &Type) -> String {
 }
 
 /// A single value as text; blank text is no value.
-fn plain(tree: &Tree) -> Option<Cow<'_, str>> {
+pub(crate) fn plain(tree: &Tree) -> Option<Cow<'_, str>> {
     match tree {
         Tree::Text(text) => Some(Cow::Borrowed(text)),
         Tree::Bool(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),

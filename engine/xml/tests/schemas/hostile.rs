@@ -21,7 +21,10 @@ fn import(path: &Path) -> Result<(), Vec<String>> {
         }
         Err(problems) => {
             assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing may stay behind");
-            Err(problems.iter().map(|p| format!("{} {} {}", p.code, p.de, p.detail.as_deref().unwrap_or(""))).collect())
+            Err(problems
+                .iter()
+                .map(|p| format!("{} {} {}", p.code, p.de, p.detail.as_deref().unwrap_or("")))
+                .collect())
         }
     }
 }
@@ -56,8 +59,11 @@ fn archives_that_reach_out_or_swell_are_refused() {
         assert!(why.contains("KOP-X040") && why.contains("Pfad"), "{name}: {why}");
     }
     let bomb = vec![b' '; 12 << 20];
-    assert!(reason(zipped(&[("gut.xsd", GOOD.as_bytes()), ("bombe.xsd", &bomb)])).contains("unverhältnismäßig"));
-    let many: Vec<(String, &[u8])> = (0..5_001).map(|number| (format!("{number}.xsd"), b"".as_slice())).collect();
+    assert!(
+        reason(zipped(&[("gut.xsd", GOOD.as_bytes()), ("bombe.xsd", &bomb)])).contains("unverhältnismäßig")
+    );
+    let many: Vec<(String, &[u8])> =
+        (0..5_001).map(|number| (format!("{number}.xsd"), b"".as_slice())).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
     assert!(reason(zipped(&many)).contains("zu viele Dateien"));
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -81,13 +87,17 @@ fn links_in_folders_are_refused() {
 #[test]
 fn schemas_with_entities_or_foreign_addresses_are_refused() {
     let schema = |head: &str, inner: &str| {
-        format!(r#"{head}<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:q">{inner}</xs:schema>"#)
+        format!(
+            r#"{head}<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:q">{inner}</xs:schema>"#
+        )
     };
     assert_eq!(in_folder("q.xsd", &schema("", "")), Ok(()));
     let xxe = "<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/hostname'>]>";
     assert!(reason(in_folder("q.xsd", &schema(xxe, ""))).contains("DOCTYPE"));
     let bomb = "<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;'>]>";
-    assert!(reason(in_folder("q.xsd", &schema(bomb, "<xs:annotation>&b;</xs:annotation>"))).contains("KOP-X041"));
+    assert!(
+        reason(in_folder("q.xsd", &schema(bomb, "<xs:annotation>&b;</xs:annotation>"))).contains("KOP-X041")
+    );
     for address in ["http://127.0.0.1:9/q.xsd", "file:///etc/passwd", "../../../../../../../etc/passwd"] {
         let import = format!(r#"<xs:import namespace="urn:r" schemaLocation="{address}"/>"#);
         let why = reason(in_folder("q.xsd", &schema("", &import)));
@@ -105,7 +115,8 @@ fn documents_with_a_doctype_or_broken_ones_are_refused() {
     let store = SchemaStore::open(target.path(), None).unwrap();
     store.import(folder.path()).unwrap();
     let message = store.find("PROBE", "1").unwrap().message("0001").unwrap();
-    let code = |xml: &str| message.validate(xml.as_bytes(), None).map_err(|problems| problems[0].code.clone());
+    let code =
+        |xml: &str| message.validate(xml.as_bytes(), None).map_err(|problems| problems[0].code.clone());
     assert_eq!(code(r#"<x.0001 xmlns="urn:p">a</x.0001>"#), Ok(()));
     let bad = "KOP-X026".to_owned();
     let laugh = r#"<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><x.0001 xmlns="urn:p">&b;</x.0001>"#;

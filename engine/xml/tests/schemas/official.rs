@@ -10,7 +10,9 @@ use kop_core::{Diagnostic, Tree};
 use kop_xml::{MessageSchema, SchemaStore, WriteOptions, Written};
 use serde_json::json;
 
-use crate::common::{KERNMODUL, XBAU, abgabe, ablage, bauantrag, official, options, shared, sondernutzung, tree, xbau_options};
+use crate::common::{
+    KERNMODUL, XBAU, abgabe, ablage, bauantrag, official, options, shared, sondernutzung, tree, xbau_options,
+};
 
 /// All packages that these tests need, imported once: libraries, then XRepository archives, then folders.
 fn store() -> Option<&'static SchemaStore> {
@@ -18,8 +20,14 @@ fn store() -> Option<&'static SchemaStore> {
     let made = STORE.get_or_init(|| {
         let shared = shared()?;
         let folder = tempfile::tempdir().unwrap();
-        let order =
-            ["xoev/xlink", "xoev/xoev-lib", "xoev/xplanung-5.4-gmlprofile", KERNMODUL, XBAU, "xoev/xdomea-3.1.0"];
+        let order = [
+            "xoev/xlink",
+            "xoev/xoev-lib",
+            "xoev/xplanung-5.4-gmlprofile",
+            KERNMODUL,
+            XBAU,
+            "xoev/xdomea-3.1.0",
+        ];
         let store = official(&shared, folder.path(), &order);
         Some((folder, store))
     });
@@ -27,7 +35,8 @@ fn store() -> Option<&'static SchemaStore> {
 }
 
 fn message(standard: &str, version: &str, root: &str) -> Option<Arc<MessageSchema>> {
-    let package = store()?.find(standard, version).unwrap_or_else(|| panic!("{standard} {version} was not imported"));
+    let package =
+        store()?.find(standard, version).unwrap_or_else(|| panic!("{standard} {version} was not imported"));
     Some(package.message(root).unwrap_or_else(|problem| panic!("{root}: {problem:?}")))
 }
 
@@ -71,7 +80,9 @@ fn a_bauantrag_is_valid_and_every_element_has_its_own_qualification() {
     // repeats keep the order of the list
     assert!(xml.find("Zoë").unwrap() < xml.find("Jörg").unwrap());
     assert_eq!(message.number(), Some("0200"));
-    assert!(message.has_child("nachrichtenkopf.g2g") && message.has_child("@test") && !message.has_child("Kopf"));
+    assert!(
+        message.has_child("nachrichtenkopf.g2g") && message.has_child("@test") && !message.has_child("Kopf")
+    );
     assert_eq!(message.fixed_attribute("version"), Some("2.6"));
     assert!(message.outline().contains("bundesland  1  Code.Bundesland  Codeliste bundesland"));
 }
@@ -92,7 +103,10 @@ fn xdomea_messages_are_valid_and_name_their_schema() {
     let location = "xsi:schemaLocation=\"urn:xoev-de:xdomea:schema:3.1.0 \
                     xdomea-Nachrichten-FachverfahrensdatenAustauschen.xsd\"";
     assert!(xml.contains(location), "{xml}");
-    assert!(xml.contains("<xdomea:Nachrichtentyp listURI=") && xml.contains("\n      <code>0605</code>"), "{xml}");
+    assert!(
+        xml.contains("<xdomea:Nachrichtentyp listURI=") && xml.contains("\n      <code>0605</code>"),
+        "{xml}"
+    );
     let message = self::message("xdomea", "3.1.0", "0401").unwrap();
     assert_eq!(message.root(), "Abgabe.Abgabe.0401");
     valid(&message, &tree(&abgabe()), &options);
@@ -108,12 +122,23 @@ fn what_is_missing_or_misspelt_is_named_by_its_path() {
         let problem = problems.into_iter().next().unwrap();
         (problem.code, problem.target.unwrap(), problem.hint.unwrap_or_default())
     };
-    let (code, target, _) = refused(|antrag| antrag["antragsteller"][1]["natuerlichePerson"]["name/vorname/name"] = json!(" "));
-    assert_eq!((code.as_str(), target.as_str()), ("KOP-X001", "antragsteller[2]/natuerlichePerson/name/vorname"));
+    let (code, target, _) =
+        refused(|antrag| antrag["antragsteller"][1]["natuerlichePerson"]["name/vorname/name"] = json!(" "));
+    assert_eq!(
+        (code.as_str(), target.as_str()),
+        ("KOP-X001", "antragsteller[2]/natuerlichePerson/name/vorname")
+    );
     let (code, target, hint) = refused(|antrag| antrag["bauvorhaben"]["verortng"] = json!("x"));
-    assert_eq!((code.as_str(), target.as_str(), hint.as_str()), ("KOP-X002", "bauvorhaben/verortng", "Gemeint: verortung?"));
-    let (code, target, _) = refused(|antrag| antrag["antragsteller"][0]["natuerlichePerson"]["name/anrede"] = json!("a\u{1}b"));
-    assert_eq!((code.as_str(), target.as_str()), ("KOP-X004", "antragsteller[1]/natuerlichePerson/name/anrede"));
+    assert_eq!(
+        (code.as_str(), target.as_str(), hint.as_str()),
+        ("KOP-X002", "bauvorhaben/verortng", "Gemeint: verortung?")
+    );
+    let (code, target, _) =
+        refused(|antrag| antrag["antragsteller"][0]["natuerlichePerson"]["name/anrede"] = json!("a\u{1}b"));
+    assert_eq!(
+        (code.as_str(), target.as_str()),
+        ("KOP-X004", "antragsteller[1]/natuerlichePerson/name/anrede")
+    );
     let problems = message.write(&tree(&bauantrag()), &WriteOptions::default()).unwrap_err();
     assert!(problems.iter().all(|problem| problem.code == "KOP-X006"), "{problems:#?}");
     assert!(problems[0].hint.as_deref().unwrap().contains("codelisten = { bundesland = "), "{problems:#?}");
@@ -128,8 +153,10 @@ fn violations_name_the_target_and_hide_the_value() {
     antrag["anlagen/anlage"][1]["datum"] = json!("20.11.2026");
     antrag["antragsteller"][0]["natuerlichePerson"]["id"] = json!("Erika Mustermann");
     let found = problems(&message, &tree(&antrag));
-    let seen: Vec<(&str, &str)> =
-        found.iter().map(|problem| (problem.code.as_str(), problem.target.as_deref().unwrap_or_default())).collect();
+    let seen: Vec<(&str, &str)> = found
+        .iter()
+        .map(|problem| (problem.code.as_str(), problem.target.as_deref().unwrap_or_default()))
+        .collect();
     let expected = [
         ("KOP-X020", "antragsteller[1]/natuerlichePerson/id"),
         ("KOP-X020", "antragsteller[2]/natuerlichePerson/anschrift/ort"),
@@ -138,7 +165,10 @@ fn violations_name_the_target_and_hide_the_value() {
     ];
     assert_eq!(seen, expected);
     let json = serde_json::to_string(&found).unwrap();
-    assert!(!json.contains("Erika") && !json.contains("20.11.2026") && !json.contains("Musterstadt"), "{json}");
+    assert!(
+        !json.contains("Erika") && !json.contains("20.11.2026") && !json.contains("Musterstadt"),
+        "{json}"
+    );
     assert_eq!(found[0].revealed.as_deref(), Some("Erika Mustermann"));
 }
 
@@ -148,10 +178,13 @@ fn the_path_table_knows_every_element() {
     let written = written(&message, &tree(&bauantrag()), &xbau_options());
     let rows: Vec<(String, String)> = written.paths.rows().collect();
     assert_eq!(rows[0], ("/xbau:baugenehmigung.antrag.0200".to_owned(), String::new()));
-    let row = ("/xbau:baugenehmigung.antrag.0200/xbau:antragsteller[2]/natuerlichePerson/anschrift/ort",
-        "antragsteller[2]/natuerlichePerson/anschrift/ort");
+    let row = (
+        "/xbau:baugenehmigung.antrag.0200/xbau:antragsteller[2]/natuerlichePerson/anschrift/ort",
+        "antragsteller[2]/natuerlichePerson/anschrift/ort",
+    );
     assert!(rows.iter().any(|(xpath, target)| (xpath.as_str(), target.as_str()) == row), "{rows:#?}");
-    let tags = written.bytes.windows(2).filter(|pair| pair[0] == b'<' && !matches!(pair[1], b'/' | b'?')).count();
+    let tags =
+        written.bytes.windows(2).filter(|pair| pair[0] == b'<' && !matches!(pair[1], b'/' | b'?')).count();
     assert_eq!(rows.len(), tags);
 }
 
@@ -162,14 +195,21 @@ fn an_import_says_what_it_chose_borrowed_and_lacks() {
     let store = SchemaStore::open(folder.path(), None).unwrap();
     let problems = store.import(&shared.join(KERNMODUL)).unwrap_err();
     let missing = |name: &str| {
-        problems.iter().any(|problem| problem.code == "KOP-X042" && problem.hint.as_deref().unwrap().contains(name))
+        problems
+            .iter()
+            .any(|problem| problem.code == "KOP-X042" && problem.hint.as_deref().unwrap().contains(name))
     };
     assert!(missing("xoev-code.xsd") && missing("gmlProfilexplan.xsd"), "{problems:#?}");
     let report = store.import(&shared.join(XBAU)).unwrap();
     assert!(report.new && report.hints[0].detail.as_deref().unwrap().contains("beiseitegelassen: xsd"));
     assert!(!store.import(&shared.join(XBAU)).unwrap().new);
     let report = store.import(&shared.join(KERNMODUL)).unwrap();
-    assert!(report.borrowed.iter().any(|(path, from)| path.ends_with("xoev-code.xsd") && from == "xbau-hochbau 2.6"));
+    assert!(
+        report
+            .borrowed
+            .iter()
+            .any(|(path, from)| path.ends_with("xoev-code.xsd") && from == "xbau-hochbau 2.6")
+    );
     let hash = report.package.hash;
     drop(store);
 
@@ -225,7 +265,8 @@ fn writing_and_judging_are_quick() {
 fn shipped_profiles_write_the_same_messages() {
     let profiles = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xoev-schemas"));
     let folder = tempfile::tempdir().unwrap();
-    let store = SchemaStore::open(folder.path(), Some(profiles)).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let store =
+        SchemaStore::open(folder.path(), Some(profiles)).unwrap_or_else(|problems| panic!("{problems:#?}"));
     for info in store.list() {
         let package = store.find(&info.standard, &info.version).unwrap();
         assert!(info.profile && !info.messages.is_empty(), "{info:?}");

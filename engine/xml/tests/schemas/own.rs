@@ -25,9 +25,13 @@ fn outcome(schema: &str, value: &Value) -> Result<String, Vec<String>> {
     std::fs::write(profile.join("namenlos.xsd"), nameless).unwrap();
     let store = SchemaStore::open(&folder.path().join("leer"), Some(&folder.path().join("profile")))
         .unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let message = store.find("probe", "1").unwrap().message("x.0001").unwrap_or_else(|problem| panic!("{problem:#?}"));
+    let message =
+        store.find("probe", "1").unwrap().message("x.0001").unwrap_or_else(|problem| panic!("{problem:#?}"));
     let short = |problems: Vec<Diagnostic>| -> Vec<String> {
-        problems.iter().map(|problem| format!("{} {}", problem.code, problem.target.as_deref().unwrap_or(""))).collect()
+        problems
+            .iter()
+            .map(|problem| format!("{} {}", problem.code, problem.target.as_deref().unwrap_or("")))
+            .collect()
     };
     let written = message.write(&tree(value), &WriteOptions::default()).map_err(short)?;
     message.validate(&written.bytes, Some(&written.paths)).map_err(short)?;
@@ -67,7 +71,10 @@ fn order_form_fixed_values_and_types_come_from_the_schema() {
     assert_eq!(outcome(&schema, &json!({"b": "B", "c/z": "zu lang"})).unwrap_err(), ["KOP-X022 c/z"]);
     assert_eq!(outcome(&schema, &json!({"b": "B", "a": "vielleicht"})).unwrap_err(), ["KOP-X020 a"]);
     assert_eq!(outcome(&schema, &json!({})).unwrap_err(), ["KOP-X001 b"]);
-    assert_eq!(outcome(&schema, &json!({"b": "B", "c": [{"z": "1"}], "c/z": "2"})).unwrap_err(), ["KOP-X003 c"]);
+    assert_eq!(
+        outcome(&schema, &json!({"b": "B", "c": [{"z": "1"}], "c/z": "2"})).unwrap_err(),
+        ["KOP-X003 c"]
+    );
 }
 
 #[test]
@@ -108,7 +115,10 @@ fn groups_repeat_in_step_and_derived_types_are_chosen_by_name() {
     let value = json!({"k": ["a", "b"], "v": ["1", "2"], "w": {"@xsi:type": "Zahl", "f": 3, "e": "E"}, "helm": "h", "@q": 1});
     let xml = outcome(&schema, &value).unwrap();
     assert!(xml.contains("<p:k>a</p:k><p:v>1</p:v><p:k>b</p:k><p:v>2</p:v>"), "{xml}");
-    assert!(xml.contains("<p:w xsi:type=\"p:Zahl\"><p:e>E</p:e><p:f>3</p:f></p:w><p:helm>h</p:helm>"), "{xml}");
+    assert!(
+        xml.contains("<p:w xsi:type=\"p:Zahl\"><p:e>E</p:e><p:f>3</p:f></p:w><p:helm>h</p:helm>"),
+        "{xml}"
+    );
     let problems = outcome(&schema, &json!({"k": "a", "w/e": "E"})).unwrap_err();
     assert_eq!(problems, ["KOP-X007 w"]);
 }
