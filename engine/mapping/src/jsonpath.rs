@@ -19,7 +19,7 @@ pub struct JsonPath {
 
 impl JsonPath {
     /// Parses an expression; `place` says where it stands in the configuration. Error: KOP-M012.
-    pub fn parse(text: &str, place: Option<Place>) -> Result<Self, Box<Diagnostic>> {
+    pub fn parse(text: &str, place: Option<&Place>) -> Result<Self, Box<Diagnostic>> {
         let problem = |detail: String| {
             let mut problem = Diagnostic::new(
                 "KOP-M012",
@@ -28,7 +28,7 @@ impl JsonPath {
             )
             .with_hint("Form: $.kopf.formularId oder $.formData[?@.name=='art']")
             .with_detail(detail);
-            problem.place = place.clone();
+            problem.place = place.cloned();
             Box::new(problem)
         };
         if text.len() > MAX_BYTES {

@@ -107,20 +107,27 @@ impl Table {
 
     fn parse(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         let problem = |line: u64, de: &str, en: &str| {
-            Diagnostic::new("KOP-M011", format!("Die Tabelle ist nicht lesbar: {de}"), format!("The table is not readable: {en}"))
-                .with_place(Place {
-                    file: file.to_owned(),
-                    line: u32::try_from(line).unwrap_or(u32::MAX),
-                    column: 0,
-                    snippet: None,
-                })
+            Diagnostic::new(
+                "KOP-M011",
+                format!("Die Tabelle ist nicht lesbar: {de}"),
+                format!("The table is not readable: {en}"),
+            )
+            .with_place(Place {
+                file: file.to_owned(),
+                line: u32::try_from(line).unwrap_or(u32::MAX),
+                column: 0,
+                snippet: None,
+            })
         };
         if text.len() > TABLE_BYTES {
             return Err(vec![problem(1, "Sie ist größer als 4 MiB.", "it is larger than 4 MiB")]);
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader =
-            csv::ReaderBuilder::new().delimiter(b';').has_headers(false).flexible(true).from_reader(text.as_bytes());
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(b';')
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(text.as_bytes());
         let mut table = Self { file: file.to_owned(), ..Self::default() };
         let mut problems = Vec::new();
         let mut record = csv::StringRecord::new();
@@ -129,7 +136,11 @@ impl Table {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(_) => {
-                    problems.push(problem(reader.position().line(), "Die Zeile ist fehlerhaft.", "malformed row"));
+                    problems.push(problem(
+                        reader.position().line(),
+                        "Die Zeile ist fehlerhaft.",
+                        "malformed row",
+                    ));
                     break;
                 }
             }
@@ -140,7 +151,11 @@ impl Table {
                 names.sort_unstable();
                 names.dedup();
                 if names.len() < table.columns.len() || table.columns.iter().any(String::is_empty) {
-                    problems.push(problem(line, "Jede Spalte braucht einen eigenen Namen.", "each column needs a name of its own"));
+                    problems.push(problem(
+                        line,
+                        "Jede Spalte braucht einen eigenen Namen.",
+                        "each column needs a name of its own",
+                    ));
                 }
                 if table.columns.len() > TABLE_COLUMNS {
                     problems.push(problem(line, "Sie hat mehr als 64 Spalten.", "more than 64 columns"));
@@ -151,11 +166,19 @@ impl Table {
                 continue;
             }
             if record.len() > table.columns.len() {
-                problems.push(problem(line, "Die Zeile hat mehr Zellen als die Kopfzeile.", "more cells than the header row"));
+                problems.push(problem(
+                    line,
+                    "Die Zeile hat mehr Zellen als die Kopfzeile.",
+                    "more cells than the header row",
+                ));
             }
             let key = record.get(0).unwrap_or_default().trim();
             if key.is_empty() {
-                problems.push(problem(line, "Der Schlüssel in der ersten Spalte fehlt.", "the key in the first column is missing"));
+                problems.push(problem(
+                    line,
+                    "Der Schlüssel in der ersten Spalte fehlt.",
+                    "the key in the first column is missing",
+                ));
             }
             let mut row: Vec<ImmutableString> = record.iter().map(|cell| cell.trim().into()).collect();
             row.resize(table.columns.len(), ImmutableString::new());

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Everything that the steps share. Built once by the binary, handed around as one `Arc`.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::{Arc, Mutex}};
+
+use kop_connector_api::{Adapter, Connector, ConnectorKind, World};
+use kop_core::{Clock, ContentHash, Diagnostic, IdSource, TenantId};
+use kop_mapping::MappingHost;
+use kop_store::{BlobStore, Store};
+use kop_tenant::{Generation, Receiver, Tenants};
+use kop_xml::SchemaStore;
+use tokio::sync::Notify;
+
+use crate::blobs::StoredBlobs;
+
+/// What the binary puts together.
+pub struct EngineParts {
+    /// Instance folder: relative paths of connectors start here.
+    pub base_dir: PathBuf,
+    /// Tenants' configurations.
+    pub tenants: Arc<Tenants>,
+    /// Keeps everything.
+    pub store: Arc<dyn Store>,
+    /// Keeps files.
+    pub blobs: Arc<BlobStore>,
+    /// Runs scripts.
+    pub host: Arc<MappingHost>,
+    /// Schema packages.
+    pub schemas: Arc<SchemaStore>,
+    /// Vendors' adapters.
+    pub adapters: Vec<Arc<dyn Adapter>>,
+    /// Kinds of receivers.
+    pub kinds: Vec<Arc<dyn ConnectorKind>>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn IdSource>,
+}
+
+/// The engine.
+pub struct Engine {
+    pub(crate) parts: EngineParts,
+    pub(crate) wake: Notify,
+    connectors: Mutex<BTreeMap<(TenantId, String), (ContentHash, Arc<dyn Connector>)>>,
+}
+
+impl Engine {
+    /// An engine that does nothing until its doors and workers are used.
+    pub fn new(parts: EngineParts) -> Arc<Self> {
+        Arc::new(Self { parts, wake: Notify::new(), connectors: Mutex::default() })
+    }
+
+    /// Where everything is kept.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.parts.store
+    }
+
+    /// Where files are kept.
+    pub fn blobs(&self) -> &Arc<BlobStore> {
+        &self.parts.blobs
+    }
+
+    /// The tenants.
+    pub fn tenants(&self) -> &Arc<Tenants> {
+        &self.parts.tenants
+    }
+
+    /// The schema packages.
+    pub fn schemas(&self) -> &Arc<SchemaStore> {
+        &self.parts.schemas
+    }
+
+    /// The script host.
+    pub fn host(&self) -> &Arc<MappingHost> {
+        &self.parts.host
+    }
+
+    /// The adapter of a source.
+    pub fn adapter(&self, source: &str) -> Option<&Arc<dyn Adapter>> {
+        self.parts.adapters.iter().find(|adapter| adapter.source() == source)
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> kop_core::Zeitpunkt {
+        self.parts.clock.now()
+    }
+
+    /// The connector of a receiver, built once per generation.
+    ///
+    /// # Errors
+    /// The kind is unknown, or a secret cannot be read.
+    pub fn connector(
+        &self,
+        generation: &Generation,
+        receiver: &Receiver,
+    ) -> Result<Arc<dyn Connector>, Diagnostic> {
+        let key = (generation.tenant.clone(), receiver.key.clone());
+        let mut built = self.connectors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((of, connector)) = built.get(&key)
+            && *of == generation.hash
+        {
+            return Ok(connector.clone());
+        }
+        let kind = self.parts.kinds.iter().find(|kind| kind.name() == receiver.kind).ok_or_else(|| {
+            Diagnostic::new(
+                "KOP-F003",
+                format!("Die Zustellart „{}“ gibt es nicht.", receiver.kind),
+                format!("There is no kind of delivery \"{}\".", receiver.kind),
+            )
+        })?;
+        let world = World {
+            base_dir: self.parts.base_dir.clone(),
+            blobs: Arc::new(StoredBlobs(self.parts.blobs.clone())),
+            clock: self.parts.clock.clone(),
+        };
+        let connector = kind.build(&receiver.settings, &world)?;
+        built.insert(key, (generation.hash, connector.clone()));
+        Ok(connector)
+    }
+}

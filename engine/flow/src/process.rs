@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! From a stored submission to stored messages: route, compose, and record everything in one step, first
+//! attempts included. What fails becomes a Klärungsfall; what worked goes out all the same.
+
+use std::{sync::Arc, time::Duration};
+
+use kop_core::{
+    AttemptId, DeliveryId, Diagnostic, Eingang, MessageId, Part, Sendung, SubmissionId, TenantId, WorkItemId,
+};
+use kop_store::{
+    ClaimedSubmission, FirstAttempt, NewDelivery, NewMessage, NewWorkItem, Processed, StoreError,
+    SubmissionClaim, SubmissionState,
+};
+use kop_tenant::{Generation, RouteTarget};
+
+use crate::{
+    ENGINE_VERSION,
+    compose::{ComposeInput, PartContent, compose},
+    deliver::{self, Start},
+    engine::Engine,
+};
+
+/// Processing takes milliseconds; a lease this long only ends when its process died.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A submission that took the process down this often is not tried again by itself.
+const MAX_RUNS: u32 = 5;
+
+/// Leases submissions that wait.
+///
+/// # Errors
+/// The store's.
+pub async fn claim(
+    engine: &Engine,
+    limit: u32,
+    only: Option<(TenantId, SubmissionId)>,
+) -> Result<Vec<ClaimedSubmission>, StoreError> {
+    engine.parts.store.claim_submissions(SubmissionClaim { lease_for: LEASE, limit, only }, engine.now()).await
+}
+
+/// Processes one submission and returns the deliveries whose first attempt is recorded as started.
+pub async fn process(engine: &Engine, claimed: ClaimedSubmission, per_lane: u32) -> Vec<Start> {
+    let summary = claimed.submission.summary.clone();
+    let id = summary.submission_id;
+    let made = if summary.runs > MAX_RUNS {
+        Made { problems: vec![run_too_often()], ..Made::default() }
+    } else {
+        make(engine, &claimed, per_lane).await
+    };
+    let work_items: Vec<_> = made
+        .problems
+        .into_iter()
+        .map(|problem| NewWorkItem::new(WorkItemId(engine.parts.ids.next()), vec![problem]))
+        .collect();
+    let state = if work_items.is_empty() { SubmissionState::Verarbeitet } else { SubmissionState::Klaerung };
+    let processed = Processed { state, messages: made.messages, work_items, events: Vec::new() };
+    match engine.parts.store.record_processed(claimed.lease, processed, engine.now()).await {
+        Ok(started) => {
+            tracing::info!(submission = %id, state = %state, started = started.len(), "Submission processed.");
+            started
+                .into_iter()
+                .filter_map(|started| {
+                    let at = made.starts.iter().position(|s| s.delivery_id == started.lease.delivery_id)?;
+                    let (sendung, receiver, generation) = made.starts[at].clone().into_parts();
+                    Some(Start { started, sendung, receiver, generation })
+                })
+                .collect()
+        }
+        Err(error) => {
+            // Nothing was recorded; the lease runs out and the submission is processed again.
+            tracing::error!(submission = %id, %error, "The result of processing could not be stored.");
+            Vec::new()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Made {
+    messages: Vec<NewMessage>,
+    problems: Vec<Diagnostic>,
+    starts: Vec<Prepared>,
+}
+
+#[derive(Clone)]
+struct Prepared {
+    delivery_id: DeliveryId,
+    sendung: Sendung,
+    receiver: String,
+    generation: Arc<Generation>,
+}
+
+impl Prepared {
+    fn into_parts(self) -> (Sendung, String, Arc<Generation>) {
+        (self.sendung, self.receiver, self.generation)
+    }
+}
+
+async fn make(engine: &Engine, claimed: &ClaimedSubmission, per_lane: u32) -> Made {
+    let mut made = Made::default();
+    let tenant = &claimed.submission.summary.tenant;
+    let Some(generation) = engine.parts.tenants.get(tenant) else {
+        made.problems.push(Diagnostic::new(
+            "KOP-F007",
+            "Die Konfiguration des Mandanten ist nicht geladen.",
+            "The tenant's configuration is not loaded.",
+        ));
+        return made;
+    };
+    let (json, eingang) = match read_document(&claimed.submission.document) {
+        Ok(document) => document,
+        Err(problem) => {
+            made.problems.push(problem);
+            return made;
+        }
+    };
+    let eingang = Arc::new(eingang);
+    let hits = match generation.routes_for(&eingang, &json) {
+        Ok(hits) => hits,
+        Err(problems) => {
+            made.problems.extend(problems);
+            return made;
+        }
+    };
+    if hits.is_empty() {
+        made.problems.push(no_route(&eingang));
+    }
+    for hit in hits {
+        for target in &hit.targets {
+            for receiver in &target.receivers {
+                match message(engine, &generation, &eingang, &hit.name, target, receiver, claimed, per_lane).await {
+                    Ok((message, prepared)) => {
+                        made.messages.push(message);
+                        made.starts.push(prepared);
+                    }
+                    Err(problems) => made.problems.extend(problems),
+                }
+            }
+        }
+    }
+    made
+}
+
+/// Reads the stored document twice over the same bytes: as JSON for conditions, as types for everything else.
+pub(crate) fn read_document(bytes: &[u8]) -> Result<(serde_json::Value, Eingang), Diagnostic> {
+    let damaged = |error: serde_json::Error| {
+        Diagnostic::new(
+            "KOP-F008",
+            "Das gespeicherte Dokument des Eingangs kann nicht gelesen werden.",
+            "The stored document of the submission cannot be read.",
+        )
+        .with_detail(format!("line {}, column {}", error.line(), error.column()))
+    };
+    Ok((serde_json::from_slice(bytes).map_err(damaged)?, serde_json::from_slice(bytes).map_err(damaged)?))
+}
+
+#[allow(clippy::too_many_arguments)] // one message is where all of these meet
+async fn message(
+    engine: &Engine,
+    generation: &Arc<Generation>,
+    eingang: &Arc<Eingang>,
+    route: &str,
+    target: &RouteTarget,
+    receiver_key: &str,
+    claimed: &ClaimedSubmission,
+    per_lane: u32,
+) -> Result<(NewMessage, Prepared), Vec<Diagnostic>> {
+    let summary = &claimed.submission.summary;
+    let unknown = |what: &str| {
+        vec![Diagnostic::new(
+            "KOP-F009",
+            format!("Die Route „{route}“ nennt {what}, den es in der Konfiguration nicht gibt."),
+            format!("The route \"{route}\" names something that the configuration does not have ({what})."),
+        )]
+    };
+    let mapping = generation.mapping(&target.mapping).ok_or_else(|| unknown("eine Zuordnung"))?;
+    let receiver = generation.receiver(receiver_key).ok_or_else(|| unknown("einen Empfänger"))?;
+    let author = generation.author(target, mapping);
+    let now = engine.now();
+    let ids = &engine.parts.ids;
+    let uuid = ids.next();
+    let composed = compose(
+        &engine.parts.host,
+        &engine.parts.schemas,
+        ComposeInput {
+            eingang: eingang.clone(),
+            mapping,
+            parameters: generation.parameters(mapping, target),
+            reader: &receiver.identity,
+            author: &author,
+            stage: generation.stage,
+            uuid,
+            now,
+        },
+    )
+    .await
+    .map_err(|problems| problems.into_iter().map(|problem| named(problem, route, mapping)).collect::<Vec<_>>())?;
+
+    let tenant = &summary.tenant;
+    let failed = |error: StoreError| vec![error.diagnostic()];
+    let main_blob = engine.parts.blobs.put(tenant, composed.bytes.into()).await.map_err(failed)?;
+    let main = Part { name: composed.name, content_type: composed.content_type.into(), blob: main_blob };
+    let mut parts = Vec::with_capacity(composed.parts.len());
+    for part in composed.parts {
+        let blob = match part.content {
+            PartContent::Blob(blob) => blob,
+            PartContent::Bytes(bytes) => engine.parts.blobs.put(tenant, bytes.into()).await.map_err(failed)?,
+        };
+        parts.push(Part { name: part.name, content_type: part.content_type, blob });
+    }
+    let message_id = MessageId(ids.next());
+    let delivery_id = DeliveryId(ids.next());
+    let message = NewMessage {
+        message_id,
+        route: route.to_owned(),
+        receiver: receiver_key.to_owned(),
+        nachrichten_uuid: uuid,
+        engine_version: ENGINE_VERSION.to_owned(),
+        generation: generation.hash,
+        mapping: mapping.name.clone(),
+        mapping_hash: mapping.hash,
+        schema_package: composed.schema_package,
+        content_hash: Sendung::content_hash(&main, &parts),
+        main: main.clone(),
+        parts: parts.clone(),
+        delivery: NewDelivery {
+            delivery_id,
+            first_attempt: Some(FirstAttempt {
+                attempt_id: AttemptId(ids.next()),
+                lease_for: deliver::LEASE,
+                per_lane,
+            }),
+        },
+    };
+    let sendung = Sendung {
+        tenant: tenant.clone(),
+        message_id,
+        delivery_id,
+        stage: generation.stage,
+        vorgangsnummer: summary.vorgangsnummer.clone(),
+        mapping: mapping.name.clone(),
+        received_at: summary.received_at,
+        created_at: now,
+        main,
+        parts,
+    };
+    let prepared =
+        Prepared { delivery_id, sendung, receiver: receiver_key.to_owned(), generation: generation.clone() };
+    Ok((message, prepared))
+}
+
+/// Says in the detail which route and mapping a problem belongs to, without touching the problem's own words.
+fn named(problem: Diagnostic, route: &str, mapping: &kop_tenant::LoadedMapping) -> Diagnostic {
+    let origin = format!("Route „{route}“, Zuordnung „{}“", mapping.name);
+    let detail = match &problem.detail {
+        Some(detail) => format!("{origin}: {detail}"),
+        None => origin,
+    };
+    problem.with_detail(detail)
+}
+
+fn no_route(eingang: &Eingang) -> Diagnostic {
+    let form = eingang.kopf.formular_id.clone().unwrap_or_default();
+    Diagnostic::new(
+        "KOP-F002",
+        format!("Für das Formular „{form}“ ist keine Route eingerichtet."),
+        format!("No route takes the form \"{form}\"."),
+    )
+    .with_hint("In mandant.toml eine [[route]] für das Formular anlegen, dann „kop messages retry“ aufrufen.")
+}
+
+fn run_too_often() -> Diagnostic {
+    Diagnostic::new(
+        "KOP-F014",
+        "Die Verarbeitung wurde mehrmals begonnen und nie beendet; sie wird nicht von selbst wiederholt.",
+        "Processing was started several times and never ended; it is not repeated by itself.",
+    )
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Keeps submissions and deliveries moving: wakes up when something was stored or has become due, and looks
+//! again at short intervals, so that a lost wake-up costs time and nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{deliver, engine::Engine, process};
+
+/// How much at once.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerOptions {
+    /// Submissions processed at once.
+    pub processing: usize,
+    /// Deliveries under way at once.
+    pub deliveries: usize,
+    /// Deliveries under way at once to one receiver.
+    pub per_receiver: u32,
+    /// Longest pause between two looks.
+    pub look_every: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self { processing: 8, deliveries: 64, per_receiver: 8, look_every: Duration::from_secs(2) }
+    }
+}
+
+/// The worker of one process.
+pub struct Worker {
+    engine: Arc<Engine>,
+    options: WorkerOptions,
+}
+
+impl Worker {
+    /// A worker for an engine.
+    pub fn new(engine: Arc<Engine>, options: WorkerOptions) -> Self {
+        Self { engine, options }
+    }
+
+    /// Works until stopped; then takes nothing new and waits for what is under way.
+    pub async fn run(self, stop: CancellationToken) {
+        let tracker = TaskTracker::new();
+        let processing = Arc::new(Semaphore::new(self.options.processing));
+        let deliveries = Arc::new(Semaphore::new(self.options.deliveries));
+        while !stop.is_cancelled() {
+            let mut busy = false;
+            busy |= self.start_processing(&tracker, &processing).await;
+            busy |= self.start_deliveries(&tracker, &deliveries).await;
+            if busy {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.engine.wake.notified() => {}
+                () = tokio::time::sleep(self.pause().await) => {}
+            }
+        }
+        tracker.close();
+        tracker.wait().await;
+    }
+
+    async fn start_processing(&self, tracker: &TaskTracker, slots: &Arc<Semaphore>) -> bool {
+        let free = slots.available_permits();
+        if free == 0 {
+            return false;
+        }
+        let claimed = match process::claim(&self.engine, free as u32, None).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::error!(%error, "Submissions cannot be claimed.");
+                return false;
+            }
+        };
+        let some = !claimed.is_empty();
+        for submission in claimed {
+            let Ok(slot) = slots.clone().try_acquire_owned() else { break };
+            let engine = self.engine.clone();
+            let per_receiver = self.options.per_receiver;
+            let others = tracker.clone();
+            tracker.spawn(async move {
+                let started = process::process(&engine, submission, per_receiver).await;
+                drop(slot);
+                engine.wake.notify_one();
+                // Each on its own: a receiver that hangs must not hold up its neighbours.
+                for start in started {
+                    let engine = engine.clone();
+                    others.spawn(async move {
+                        deliver::send(&engine, start).await;
+                        engine.wake.notify_one();
+                    });
+                }
+            });
+        }
+        some
+    }
+
+    async fn start_deliveries(&self, tracker: &TaskTracker, slots: &Arc<Semaphore>) -> bool {
+        let free = slots.available_permits();
+        if free == 0 {
+            return false;
+        }
+        let mut some = false;
+        for interrupted in deliver::recover(&self.engine, free as u32).await {
+            let engine = self.engine.clone();
+            tracker.spawn(async move {
+                deliver::after_interruption(&engine, interrupted).await;
+                engine.wake.notify_one();
+            });
+            some = true;
+        }
+        for claimed in deliver::claim(&self.engine, free as u32, self.options.per_receiver, None).await {
+            let Ok(slot) = slots.clone().try_acquire_owned() else { break };
+            let engine = self.engine.clone();
+            tracker.spawn(async move {
+                deliver::attempt(&engine, claimed).await;
+                drop(slot);
+                engine.wake.notify_one();
+            });
+            some = true;
+        }
+        some
+    }
+
+    /// Until the next thing is due, at most the option's interval.
+    async fn pause(&self) -> Duration {
+        let now = self.engine.now();
+        match self.engine.parts.store.next_due(now).await {
+            Ok(Some(at)) => {
+                let wait = at.duration_since(now).unsigned_abs();
+                wait.clamp(Duration::from_millis(5), self.options.look_every)
+            }
+            _ => self.options.look_every,
+        }
+    }
+}
