@@ -2,8 +2,7 @@
 //! What must survive a power cut: submissions, messages, deliveries, attempts, Klärungsfälle, the timeline,
 //! and the files they name.
 //!
-//! [`Store`] is the contract. The SQLite store and the blob store behind it are being built in `sqlite/` and
-//! `blob.rs`, which no `mod` line names yet; see CONTRIBUTING.md. This
+//! [`Store`] is the contract; [`SqliteStore`] is the default behind it; [`BlobStore`] keeps the files. This
 //! room knows rows and bytes. It must not know forms, mappings, XML, receivers or HTTP, and it never asks for
 //! the time: every call brings it along.
 
