@@ -5,16 +5,16 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use kop_core::{ContentHash, Diagnostic, RetrySchedule, Stage, TenantId};
-use kop_mapping::{ModuleSource, Script, Tables};
+use kop_core::{ContentHash, Diagnostic, Eingang, RetrySchedule, Stage, TenantId};
+use kop_mapping::{Script, Tables};
 
-use crate::{condition::RouteCondition, manifest::Manifest};
+use crate::{condition::RouteCondition, config::CodeMitVersion, manifest::Manifest};
 
 /// One checked state of a tenant's configuration.
 #[derive(Debug)]
 pub struct Generation {
     /// Hash over all files that it was made from, library files included.
-    pub id: ContentHash,
+    pub hash: ContentHash,
     /// The tenant.
     pub tenant: TenantId,
     /// Name for people.
@@ -32,7 +32,7 @@ pub struct Generation {
     /// Parameters of the tenant, without those of mappings and routes.
     pub parameters: Arc<BTreeMap<String, String>>,
     /// Identities that messages are sent under, by their key in `[absender.*]`.
-    pub senders: BTreeMap<String, Arc<Identity>>,
+    pub senders: BTreeMap<String, Identity>,
     /// Receivers by their key in `[empfaenger.*]`.
     pub receivers: BTreeMap<String, Arc<Receiver>>,
     /// Routes in the order of the file.
@@ -46,19 +46,19 @@ pub struct Generation {
 /// Who is named in a message's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Key in the configuration.
-    pub key: String,
     /// Name of the authority.
     pub name: String,
-    /// Code of the Verzeichnisdienst and the version of its code list.
-    pub directory: Option<(String, String)>,
+    /// Verzeichnisdienst that knows the Kennung.
+    pub verzeichnisdienst: Option<CodeMitVersion>,
     /// Kennung in the Verzeichnisdienst, e.g. `bab:01056039`.
-    pub id: Option<String>,
+    pub kennung: Option<String>,
 }
 
 /// Who gets messages, and how.
 #[derive(Debug)]
 pub struct Receiver {
+    /// Key in `[empfaenger.*]`.
+    pub key: String,
     /// Who it is.
     pub identity: Identity,
     /// The receiver's stage.
@@ -81,20 +81,20 @@ pub struct Route {
     /// When it takes a submission.
     pub condition: RouteCondition,
     /// Where the submission goes; each target makes one message per receiver.
-    pub targets: Vec<Target>,
+    pub targets: Vec<RouteTarget>,
 }
 
-/// One target of a route.
-#[derive(Debug)]
-pub struct Target {
-    /// The mapping.
-    pub mapping: Arc<LoadedMapping>,
-    /// Sender identity of the message head: the target's, else the mapping's default.
-    pub sender: Option<Arc<Identity>>,
-    /// The receivers; one message each.
-    pub receivers: Vec<Arc<Receiver>>,
-    /// Parameters as the script sees them: the mapping's, under the tenant's, under the target's.
-    pub parameters: Arc<BTreeMap<String, String>>,
+/// One target of a route. Its names were checked: the generation has what they stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteTarget {
+    /// The mapping, by name.
+    pub mapping: String,
+    /// Receivers by their keys; one message each.
+    pub receivers: Vec<String>,
+    /// Sender by its key; else the mapping's default.
+    pub sender: Option<String>,
+    /// Parameters over those of tenant and mapping.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// Where a mapping's files come from.
@@ -123,8 +123,6 @@ pub struct LoadedMapping {
     pub script: Arc<Script>,
     /// The script's text, for snippets.
     pub script_text: Arc<str>,
-    /// Modules that the script may import.
-    pub modules: Arc<Vec<ModuleSource>>,
     /// Tables, the tenant's rows over the library's.
     pub tables: Arc<Tables>,
     /// Default parameters, the tenant's overlay over the library's.
@@ -133,11 +131,73 @@ pub struct LoadedMapping {
     pub hash: ContentHash,
 }
 
-impl LoadedMapping {
-    /// The mapping's parameters under further layers; the last one wins.
-    pub fn layered(&self, layers: &[&BTreeMap<String, String>]) -> Arc<BTreeMap<String, String>> {
-        let mut all = self.parameters.clone();
-        for layer in layers {
+impl Route {
+    /// Whether the route takes a submission; `document` is the same submission as JSON.
+    ///
+    /// # Errors
+    /// The condition could not be evaluated.
+    pub fn takes(
+        &self,
+        eingang: &Arc<Eingang>,
+        document: &serde_json::Value,
+    ) -> Result<bool, Vec<Diagnostic>> {
+        self.condition.holds(eingang, document)
+    }
+}
+
+impl Generation {
+    /// All routes that take a submission, in the order of the file. Routes with `sonst` take it only when no
+    /// other one does.
+    ///
+    /// # Errors
+    /// Conditions that could not be evaluated: then it is not known where the submission belongs, and a
+    /// person decides.
+    pub fn routes_for(
+        &self,
+        eingang: &Arc<Eingang>,
+        document: &serde_json::Value,
+    ) -> Result<Vec<&Route>, Vec<Diagnostic>> {
+        let taking = |otherwise: bool| {
+            let mut hits = Vec::new();
+            let mut problems = Vec::new();
+            for route in self.routes.iter().filter(|route| route.otherwise == otherwise) {
+                match route.takes(eingang, document) {
+                    Ok(true) => hits.push(route),
+                    Ok(false) => {}
+                    Err(found) => problems.extend(found),
+                }
+            }
+            if problems.is_empty() { Ok(hits) } else { Err(problems) }
+        };
+        let hits = taking(false)?;
+        if hits.is_empty() { taking(true) } else { Ok(hits) }
+    }
+
+    /// A mapping by name.
+    pub fn mapping(&self, name: &str) -> Option<&Arc<LoadedMapping>> {
+        self.mappings.get(name)
+    }
+
+    /// A receiver by key.
+    pub fn receiver(&self, key: &str) -> Option<&Arc<Receiver>> {
+        self.receivers.get(key)
+    }
+
+    /// Who sends a message: the target's sender, else the mapping's default, else the tenant by its name.
+    pub fn author(&self, target: &RouteTarget, mapping: &LoadedMapping) -> Identity {
+        let key = target.sender.as_ref().or(mapping.manifest.kopf.autor.as_ref());
+        key.and_then(|key| self.senders.get(key)).cloned().unwrap_or_else(|| Identity {
+            name: self.name.clone(),
+            verzeichnisdienst: None,
+            kennung: None,
+        })
+    }
+
+    /// What `parameter()` says in a script: the mapping's values, over them the tenant's, over them the
+    /// target's.
+    pub fn parameters(&self, mapping: &LoadedMapping, target: &RouteTarget) -> Arc<BTreeMap<String, String>> {
+        let mut all = mapping.parameters.clone();
+        for layer in [&*self.parameters, &target.parameters] {
             all.extend(layer.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
         Arc::new(all)

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What the TOML reader and serde say, in German and without repeating values: a value may be a secret.
 
-/// The first line of a message.
-pub(crate) fn first_line(english: &str) -> &str {
-    english.lines().next().unwrap_or_default()
+/// The first line of a message, without the value that it may repeat.
+pub(crate) fn english(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    match (line.split_once(':'), line.rsplit_once(", expected ")) {
+        (Some((kind, _)), Some((_, expected))) if kind.starts_with("invalid ") => {
+            format!("{kind}, expected {expected}")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// One sentence without its full stop.
 pub(crate) fn german(english: &str) -> String {
-    let english = first_line(english);
+    let english = english.lines().next().unwrap_or_default();
     let quoted = english.split('`').nth(1).unwrap_or_default();
     let expected =
         english.split_once("expected ").map_or("", |(_, rest)| rest).trim().replace("one of ", "").replace('`', "");

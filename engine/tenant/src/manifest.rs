@@ -16,7 +16,7 @@ pub struct Manifest {
     #[serde(default)]
     pub beschreibung: String,
     /// Ziel: `<standard>/<version>/<wurzelelement>` für XÖV, sonst `csv`, `json` oder `ablage`.
-    pub ziel: Ziel,
+    pub ziel: Target,
     /// Vorgaben für den Nachrichtenkopf.
     #[serde(default)]
     pub kopf: Kopf,
@@ -32,7 +32,7 @@ pub struct Manifest {
     pub codelisten: BTreeMap<String, String>,
     /// Einstellungen für das Ziel `csv`.
     #[serde(default)]
-    pub csv: Option<Csv>,
+    pub csv: Csv,
 }
 
 /// Vorgaben für den Nachrichtenkopf.
@@ -45,20 +45,20 @@ pub struct Kopf {
 
 /// Einstellungen für das Ziel `csv`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Csv {
     /// Spalten in ihrer Reihenfolge.
     pub spalten: Vec<String>,
     /// Trennzeichen, ein Zeichen.
-    #[serde(default = "semikolon")]
     pub trennzeichen: char,
     /// Zeichensatz der Datei.
-    #[serde(default)]
     pub zeichensatz: Zeichensatz,
 }
 
-fn semikolon() -> char {
-    ';'
+impl Default for Csv {
+    fn default() -> Self {
+        Self { spalten: Vec::new(), trennzeichen: ';', zeichensatz: Zeichensatz::default() }
+    }
 }
 
 /// Zeichensatz einer CSV-Datei.
@@ -72,9 +72,19 @@ pub enum Zeichensatz {
     Windows1252,
 }
 
+impl Zeichensatz {
+    /// The label of the encoding, as in the WHATWG Encoding Standard.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf-8",
+            Self::Windows1252 => "windows-1252",
+        }
+    }
+}
+
 /// What a mapping makes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ziel {
+pub enum Target {
     /// An XÖV message.
     Xoev {
         /// Standard, e.g. `xbau-hochbau`.
@@ -92,26 +102,15 @@ pub enum Ziel {
     Ablage,
 }
 
-impl Ziel {
-    /// Default name of the main document.
-    pub fn default_file_name(&self) -> &'static str {
-        match self {
-            Self::Xoev { .. } => "{vorgangsnummer}_{nachrichtentyp}.xml",
-            Self::Csv => "{vorgangsnummer}.csv",
-            Self::Json | Self::Ablage => "{vorgangsnummer}.json",
-        }
-    }
-}
-
 /// The text names no target.
 #[derive(Debug, thiserror::Error)]
 #[error("expected <standard>/<version>/<root>, csv, json or ablage")]
-pub struct NotAZiel;
+pub struct NotATarget;
 
-impl FromStr for Ziel {
-    type Err = NotAZiel;
+impl FromStr for Target {
+    type Err = NotATarget;
 
-    fn from_str(text: &str) -> Result<Self, NotAZiel> {
+    fn from_str(text: &str) -> Result<Self, NotATarget> {
         match text {
             "csv" => return Ok(Self::Csv),
             "json" => return Ok(Self::Json),
@@ -130,12 +129,12 @@ impl FromStr for Ziel {
                 version: (*version).to_owned(),
                 root: (*root).to_owned(),
             }),
-            _ => Err(NotAZiel),
+            _ => Err(NotATarget),
         }
     }
 }
 
-impl fmt::Display for Ziel {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Xoev { standard, version, root } => write!(f, "{standard}/{version}/{root}"),
@@ -146,13 +145,13 @@ impl fmt::Display for Ziel {
     }
 }
 
-impl<'de> Deserialize<'de> for Ziel {
+impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
-impl JsonSchema for Ziel {
+impl JsonSchema for Target {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Ziel".into()
     }

@@ -8,7 +8,7 @@ use kop_core::{Diagnostic, diagnostic::Place};
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use crate::german::german;
+use crate::german::{english, german};
 
 /// A TOML file in memory.
 #[derive(Clone, Debug)]
@@ -32,12 +32,16 @@ impl SourceFile {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Diagnostic> {
         toml::from_str(&self.text).map_err(|error| {
             let message = error.message();
+            let mut place = self.at(&error.span().unwrap_or(0..0));
+            if message.contains("literal secret") {
+                place.snippet = None;
+            }
             Diagnostic::new(
                 "KOP-K002",
                 format!("{}: {}.", self.name, german(message)),
-                format!("{}: {}.", self.name, crate::german::first_line(message)),
+                format!("{}: {}.", self.name, english(message)),
             )
-            .with_place(self.at(&error.span().unwrap_or(0..0)))
+            .with_place(place)
         })
     }
 
@@ -107,8 +111,10 @@ pub fn read_bounded(path: &Path, name: &str, most: u64) -> Result<String, Diagno
     if bytes.len() as u64 > most {
         return Err(problem("ist zu groß", "is too large", format!("more than {most} bytes")));
     }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
     String::from_utf8(bytes)
-        .map(|text| text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
         .map_err(|error| problem("ist kein UTF-8-Text", "is not UTF-8 text", error.utf8_error().to_string()))
 }
 
