@@ -376,3 +376,97 @@ async fn blocking<T: Send + 'static>(
 fn joined<T>(result: Result<Result<T, StoreError>, tokio::task::JoinError>) -> Result<T, StoreError> {
     result.unwrap_or_else(|error| Err(StoreError::File(error.to_string())))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, BlobStore, TenantId) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::new(&folder.path().join("blobs")).unwrap();
+        (folder, store, "nord".parse().unwrap())
+    }
+
+    /// Every file below a folder.
+    fn files(path: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+
+    #[tokio::test]
+    async fn what_was_written_in_pieces_is_read_back_whole_and_kept_once() {
+        let (folder, store, tenant) = store();
+        let content: Vec<u8> = (0..3 * CHUNK + 17).map(|n| (n % 251) as u8).collect();
+        let mut writer = store.writer(&tenant).await.unwrap();
+        for piece in content.chunks(10_007) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        let blob = writer.finish().await.unwrap();
+        assert_eq!((blob.sha256, blob.size), (ContentHash::of(&content), content.len() as u64));
+        assert_eq!(store.put(&tenant, content.clone().into()).await.unwrap(), blob);
+        assert_eq!(files(folder.path()), [store.0.path(&tenant, &blob.sha256)]);
+
+        let mut streamed = Vec::new();
+        store.open(&tenant, &blob).await.unwrap().read_to_end(&mut streamed).await.unwrap();
+        assert_eq!(streamed, content);
+        assert_eq!(store.read(&tenant, &blob, u64::MAX).await.unwrap(), content);
+        assert_eq!(store.read(&tenant, &blob, 10).await.unwrap_err(), StoreError::TooLarge(10));
+        let other: TenantId = "sued".parse().unwrap();
+        assert!(matches!(store.read(&other, &blob, u64::MAX).await, Err(StoreError::Damaged(_))));
+
+        let empty = store.put(&tenant, Bytes::new()).await.unwrap();
+        assert_eq!(store.open(&tenant, &empty).await.unwrap().read(&mut [0; 8]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_writer_leaves_nothing() {
+        let (folder, store, tenant) = store();
+        for pieces in [0, 1, 5] {
+            let mut writer = store.writer(&tenant).await.unwrap();
+            for _ in 0..pieces {
+                writer.write(Bytes::from(vec![7; CHUNK])).await.unwrap();
+            }
+            drop(writer);
+        }
+        // A piece may still be with its thread, which removes the file when it is done.
+        for _ in 0..100 {
+            if files(folder.path()).is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert!(files(folder.path()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_start_removes_what_a_crash_left() {
+        let (folder, store, tenant) = store();
+        let kept = store.put(&tenant, Bytes::from_static(b"Lageplan")).await.unwrap();
+        fs::write(folder.path().join("blobs").join(UNFINISHED).join("1-1"), b"half").unwrap();
+        store.remove_unfinished().unwrap();
+        assert_eq!(files(folder.path()), [store.0.path(&tenant, &kept.sha256)]);
+    }
+
+    #[tokio::test]
+    async fn changed_content_is_never_handed_out_as_whole() {
+        let (_folder, store, tenant) = store();
+        let content = vec![1; 2 * CHUNK];
+        let blob = store.put(&tenant, content.clone().into()).await.unwrap();
+        let path = store.0.path(&tenant, &blob.sha256);
+        let mut changed = content.clone();
+        changed[5] = 2;
+        fs::write(&path, &changed).unwrap();
+        assert!(matches!(store.read(&tenant, &blob, u64::MAX).await, Err(StoreError::Damaged(_))));
+        let mut streamed = Vec::new();
+        let error = store.open(&tenant, &blob).await.unwrap().read_to_end(&mut streamed).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(streamed.len() < content.len(), "the last bytes are held back until the whole is checked");
+
+        fs::write(&path, &content[1..]).unwrap();
+        assert!(matches!(store.open(&tenant, &blob).await, Err(StoreError::Damaged(_))));
+        assert_eq!(store.put(&tenant, content.clone().into()).await.unwrap(), blob);
+        assert_eq!(store.read(&tenant, &blob, u64::MAX).await.unwrap(), content, "a cut file is mended");
+    }
+}

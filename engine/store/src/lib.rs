@@ -8,6 +8,8 @@
 
 pub mod api;
 pub mod blob;
+#[cfg(any(test, feature = "testkit"))]
+pub mod conformance;
 pub mod error;
 pub mod folder;
 pub mod records;

@@ -122,6 +122,9 @@ fn one(
     Ok(if full { Vec::new() } else { vec![(tenant.to_string(), delivery.to_owned())] })
 }
 
+/// A tenant's lanes, each with its due deliveries.
+type Lanes = Vec<(String, VecDeque<String>)>;
+
 /// Due deliveries: tenants take turns, and within a tenant its lanes do.
 fn due(
     conn: &Connection,
@@ -144,7 +147,7 @@ fn due(
         "SELECT delivery_id FROM delivery WHERE tenant = ?1 AND lane = ?2 AND due_at <= ?3
          ORDER BY due_at LIMIT ?4",
     )?;
-    let mut tenants: Vec<(String, Vec<(String, VecDeque<String>)>)> = Vec::new();
+    let mut tenants: Vec<(String, Lanes)> = Vec::new();
     let (mut tenant, mut lane) = (String::new(), String::new());
     while let Some(found) =
         next_lane.query_row((&tenant, &lane), |row| Ok((row.get(0)?, row.get(1)?))).optional()?

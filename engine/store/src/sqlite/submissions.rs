@@ -130,7 +130,7 @@ pub(super) fn claim(
     let until = row::after(now, claim.lease_for);
     let chosen = match &claim.only {
         Some((tenant, id)) => vec![(tenant.to_string(), id.to_string())],
-        None => due(conn, claim.limit as usize, last, now)?,
+        None => due(conn, claim.limit, last, now)?,
     };
     let mut claimed = Vec::with_capacity(chosen.len());
     for (tenant, id) in chosen {
@@ -159,7 +159,7 @@ pub(super) fn claim(
 /// Due submissions, one of each tenant in turn.
 fn due(
     conn: &Connection,
-    limit: usize,
+    limit: u32,
     last: &mut String,
     now: Zeitpunkt,
 ) -> Result<Vec<(String, String)>, StoreError> {
@@ -183,13 +183,13 @@ fn due(
     while let Some(found) = next_tenant.query_row([&tenant], |row| row.get::<_, String>(0)).optional()? {
         tenant = found;
         let ids = of_tenant
-            .query_map((&tenant, row::micros(now), limit as i64), |row| row.get(0))?
+            .query_map((&tenant, row::micros(now), limit), |row| row.get(0))?
             .collect::<Result<VecDeque<String>, _>>()?;
         if !ids.is_empty() {
             queues.push((tenant.clone(), ids));
         }
     }
-    Ok(super::turns::take_turns(queues, limit, last))
+    Ok(super::turns::take_turns(queues, limit as usize, last))
 }
 
 /// The submission's row, when the lease still holds.

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! What every store must do, as tests against the trait: the same suite runs for each implementation.
+//! Invented people only; the clock is the caller's.
+
+mod cases;
+mod fixture;
+mod search;
+
+use crate::api::Store;
+pub use fixture::{Fixture, LEASE};
+
+/// Runs the whole suite, each case on a store of its own.
+///
+/// # Panics
+/// When the store does not do what it must.
+pub async fn run<S: Store>(mut fresh: impl FnMut() -> S) {
+    cases::the_same_submission_gets_the_first_answer(&fresh()).await;
+    cases::a_submission_goes_all_the_way(&fresh()).await;
+    cases::a_stale_lease_records_nothing(&fresh()).await;
+    cases::a_failed_attempt_waits_for_its_moment(&fresh()).await;
+    cases::tenants_and_lanes_take_turns(&fresh()).await;
+    cases::an_attempt_without_end_is_recovered(&fresh()).await;
+    cases::a_pending_delivery_is_asked_about(&fresh()).await;
+    cases::a_person_has_a_refused_delivery_sent_again(&fresh()).await;
+    cases::a_person_has_a_submission_processed_again(&fresh()).await;
+    search::lists_filter_and_page(&fresh()).await;
+    search::short_ids_are_resolved(&fresh()).await;
+}
