@@ -58,12 +58,16 @@ pub(crate) fn load_recorded(
         return Err(one(bad_name("Zuordnung")));
     }
     let own_root = tenant_dir.map(|dir| dir.join("zuordnungen"));
-    let open = |root: Option<&Path>, sub: &str, label: &str| match root {
-        Some(root) => Folder::open(&root.join(sub), label, root).map_err(one),
+    let open_own = |sub: &str| match (tenant_dir, &own_root) {
+        (Some(dir), Some(root)) => Folder::open(&root.join(sub), sub, dir).map_err(one),
+        _ => Ok(None),
+    };
+    let open_shipped = |sub: &str| match library {
+        Some(dir) => Folder::open(&dir.join(sub), sub, dir).map_err(one),
         None => Ok(None),
     };
-    let own = open(own_root.as_deref(), name, name)?;
-    let shipped = open(library, name, name)?;
+    let own = open_own(name)?;
+    let shipped = open_shipped(name)?;
     let (base, overlay, origin) = match (own, shipped) {
         (Some(own), _) if own.has("mapping.toml") => (own, None, Origin::Tenant),
         (Some(own), Some(shipped)) if shipped.has("mapping.toml") => (shipped, Some(own), Origin::Overlaid),
@@ -85,7 +89,7 @@ pub(crate) fn load_recorded(
     let manifest: Manifest = manifest_file.parse().map_err(one)?;
     check_manifest(&manifest, &manifest_file, ctx, &mut problems);
     let script_file = base.read("mapping.rhai", &mut record).map_err(one)?;
-    let shared = [open(own_root.as_deref(), SHARED, SHARED)?, open(library, SHARED, SHARED)?];
+    let shared = [open_own(SHARED)?, open_shipped(SHARED)?];
     let modules = imported(&script_file, &shared, &mut record).map_err(one)?;
     let tables = tables(&base, overlay.as_ref(), &mut record, warnings, &mut problems);
     let mut parameters = parameters(&base, &mut record, &mut problems);
