@@ -104,8 +104,10 @@ impl BlobStore {
         let path = self.0.path(tenant, &blob.sha256);
         let blob = *blob;
         blocking(move || {
+            // Opened first: room is made only for a size that the file really has.
+            let file = open_checked(&path, &blob)?;
             let mut bytes = Vec::with_capacity(blob.size as usize);
-            open_checked(&path, &blob)?.take(blob.size).read_to_end(&mut bytes)?;
+            file.take(blob.size).read_to_end(&mut bytes)?;
             if ContentHash::of(&bytes) == blob.sha256 { Ok(bytes) } else { Err(damaged(&blob)) }
         })
         .await
