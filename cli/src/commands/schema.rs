@@ -31,7 +31,7 @@ pub(crate) enum SchemaCommand {
     /// Zeigt eine Nachricht als Baum: Elemente, Häufigkeit, Typ
     #[command(after_help = "Beispiel:\n  kop schema show xbau-hochbau/2.6/baugenehmigung.antrag.0200")]
     Show {
-        /// <standard>/<version>/<wurzelelement>
+        /// STANDARD/VERSION/WURZELELEMENT
         nachricht: String,
     },
 }

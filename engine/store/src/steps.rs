@@ -124,37 +124,37 @@ pub struct NewEvent {
     pub params: serde_json::Value,
 }
 
-/// The lines that the store writes itself, one for every change of state. Parameters in brackets.
+/// The lines that the store writes itself, one for every change of state. Parameters in parentheses.
 pub mod event {
-    /// Submission stored [vorgangsnummer, quelle].
+    /// Submission stored (vorgangsnummer, quelle).
     pub const EINGEGANGEN: &str = "eingegangen";
-    /// The same submission came again and got the first answer [].
+    /// The same submission came again and got the first answer.
     pub const ERNEUT_EINGEGANGEN: &str = "erneut-eingegangen";
-    /// Messages made [nachrichten: count].
+    /// Messages made (nachrichten: count).
     pub const VERARBEITET: &str = "verarbeitet";
-    /// Processing put off [bis].
+    /// Processing put off (bis).
     pub const ZURUECKGESTELLT: &str = "zurueckgestellt";
-    /// Klärungsfall opened [klaerungsfall, code].
+    /// Klärungsfall opened (klaerungsfall, code).
     pub const KLAERUNG: &str = "klaerung";
-    /// Klärungsfall closed by a person [klaerungsfall, von].
+    /// Klärungsfall closed by a person (klaerungsfall, von).
     pub const KLAERUNG_BEENDET: &str = "klaerung-beendet";
-    /// Message made [empfaenger, zuordnung].
+    /// Message made (empfaenger, zuordnung).
     pub const NACHRICHT: &str = "nachricht";
-    /// Attempt started [versuch: number, art].
+    /// Attempt started (versuch: number, art).
     pub const VERSUCH: &str = "versuch";
-    /// Delivered [stufe: level].
+    /// Delivered (stufe: level).
     pub const ZUGESTELLT: &str = "zugestellt";
-    /// Handed over, asked again later [bis].
+    /// Handed over, asked again later (bis).
     pub const NACHVERFOLGT: &str = "nachverfolgt";
-    /// Attempt failed, tried again later [um, code].
+    /// Attempt failed, tried again later (um, code).
     pub const WIEDERHOLUNG: &str = "wiederholung";
-    /// Refused by the receiver [code].
+    /// Refused by the receiver (code).
     pub const ABGEWIESEN: &str = "abgewiesen";
-    /// No attempt left [code].
+    /// No attempt left (code).
     pub const AUFGEGEBEN: &str = "aufgegeben";
-    /// Not known whether it arrived [code].
+    /// Not known whether it arrived (code).
     pub const UNKLAR: &str = "unklar";
-    /// A person had it tried again [von].
+    /// A person had it tried again (von).
     pub const NEU_ANGESTOSSEN: &str = "neu-angestossen";
 }
 
