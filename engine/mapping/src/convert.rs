@@ -21,9 +21,9 @@ pub(crate) fn date_of(at: Zeitpunkt) -> String {
     at.to_zoned(berlin()).date().to_string()
 }
 
-/// The moment with the German offset, `2026-11-24T11:16:48.000+01:00` (xs:dateTime).
+/// The moment with the German offset, `2026-11-24T11:16:48+01:00` (xs:dateTime).
 pub(crate) fn date_time_of(at: Zeitpunkt) -> String {
-    at.to_zoned(berlin()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+    at.to_zoned(berlin()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 /// ISO date from `2026-11-24`, `20261124`, an ISO date and time (with an offset: the date in Germany),
@@ -158,7 +158,17 @@ mod tests {
         ] {
             assert_eq!(iso_date(text).as_deref(), Some(date), "{text}");
         }
-        for text in ["Keine Angabe", "", "31.02.2026", "00.00.1950", "24.11.26", "0", "2026-13-01", "0202-01-01", "1.2.3"] {
+        for text in [
+            "Keine Angabe",
+            "",
+            "31.02.2026",
+            "00.00.1950",
+            "24.11.26",
+            "0",
+            "2026-13-01",
+            "0202-01-01",
+            "1.2.3",
+        ] {
             assert_eq!(iso_date(text), None, "{text}");
         }
     }

@@ -11,6 +11,7 @@ use crate::{messages, script::Source};
 pub(crate) struct Problem(pub(crate) Box<Diagnostic>);
 
 impl Problem {
+    #[allow(clippy::unnecessary_box_returns)] // Rhai's functions return their errors boxed
     /// As an error that a helper returns; Rhai fills in the position of the call.
     pub(crate) fn raise(diagnostic: Diagnostic) -> Box<EvalAltResult> {
         EvalAltResult::ErrorRuntime(Dynamic::from(Self(Box::new(diagnostic))), Position::NONE).into()
@@ -100,7 +101,12 @@ fn innermost(error: EvalAltResult) -> Diagnostic {
 /// Names the place, with the line's text.
 pub(crate) fn place(problem: Diagnostic, source: &Source, position: Position) -> Diagnostic {
     let Some(line) = position.line() else {
-        return problem.with_place(Place { file: source.file.to_string(), line: 1, column: 0, snippet: None });
+        return problem.with_place(Place {
+            file: source.file.to_string(),
+            line: 1,
+            column: 0,
+            snippet: None,
+        });
     };
     let snippet = source.text.lines().nth(line - 1).map(|text| text.chars().take(200).collect());
     problem.with_place(Place {

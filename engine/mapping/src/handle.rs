@@ -123,6 +123,14 @@ impl Teil {
         }
     }
 
+    /// All repeats, when this part is a repeated group as a whole.
+    pub(crate) fn repeats(&self) -> Option<&[Vec<Feld>]> {
+        match self.here() {
+            Some((Feld { inhalt: Inhalt::Wiederholungen(repeats), .. }, None)) => Some(repeats),
+            _ => None,
+        }
+    }
+
     /// The field itself, when this part is one.
     pub(crate) fn feld(&self) -> Option<&Feld> {
         self.here().map(|(feld, _)| feld)
@@ -274,8 +282,21 @@ fn follow<'a, 'p>(
 }
 
 const PERSON: &[&str] = &[
-    "anrede", "titel", "vorname", "nachname", "geburtsname", "geburtsdatum", "geburtsort", "firma", "strasse",
-    "hausnummer", "plz", "ort", "land", "email", "telefon",
+    "anrede",
+    "titel",
+    "vorname",
+    "nachname",
+    "geburtsname",
+    "geburtsdatum",
+    "geburtsort",
+    "firma",
+    "strasse",
+    "hausnummer",
+    "plz",
+    "ort",
+    "land",
+    "email",
+    "telefon",
 ];
 
 impl Abschnitt {
@@ -333,7 +354,9 @@ impl Abschnitt {
             }),
             Self::ServiceKonto => eingang.service_konto.as_ref().and_then(|konto| match name {
                 "art" => Some(Cow::Borrowed(konto.art.as_str())),
-                "vertrauensniveau" => Some(Cow::Owned(format!("{:?}", konto.vertrauensniveau).to_lowercase())),
+                "vertrauensniveau" => {
+                    Some(Cow::Owned(format!("{:?}", konto.vertrauensniveau).to_lowercase()))
+                }
                 "vertrauensniveau_roh" => konto.vertrauensniveau_roh.as_deref().map(Cow::Borrowed),
                 "postfach_id" => konto.postfach_id.as_deref().map(Cow::Borrowed),
                 _ => konto.postfach_art.as_deref().map(Cow::Borrowed),

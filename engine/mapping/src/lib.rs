@@ -1,15 +1,33 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! The mapping room: what scripts of a mapping (Zuordnung) look things up in. So far tables with a tenant's
-//! overlay, and JSONPath conditions. The script host is being built in the files beside that no `mod` line
-//! names yet (`handle`, `run`, `result`, `errors`, `messages`, `convert`, `input`); see CONTRIBUTING.md.
+//! The mapping room: compiles and runs the Rhai scripts of a mapping (Zuordnung) and turns their value into
+//! a plain tree.
 //!
-//! The room reads no files, knows no clock and no schema.
+//! Scripts are hostile until proved otherwise: every run has limits of time, steps, depth and size, and runs
+//! on a thread with a large stack of its own. The room reads no files, knows no clock and no schema; all that
+//! a script may see comes in [`RunInput`].
 
-#[allow(dead_code)] // most of the limits are the script host's
 mod bounds;
+mod convert;
+mod engine;
+mod errors;
+mod functions;
+mod handle;
+mod host;
+mod input;
 mod jsonpath;
-#[allow(dead_code)] // look-ups are the script host's
+mod keys;
+mod messages;
+mod pool;
+mod result;
+mod run;
+mod script;
 mod tables;
 
+pub use convert::{decimal_text, iso_date};
+pub use functions::{FunctionDoc, functions, registered_names};
+pub use host::{HostOptions, MappingHost};
+pub use input::{FileList, FileUse, Read, RunInput, RunOutput};
 pub use jsonpath::JsonPath;
+pub use keys::{KeyPosition, KeyPositions};
+pub use script::{Condition, ModuleSource, Script, ScriptSource};
 pub use tables::{Table, Tables};

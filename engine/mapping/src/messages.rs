@@ -22,8 +22,9 @@ fn two(de: impl Into<String>, en: impl Into<String>) -> (String, String) {
 pub(crate) fn parse_code(error: &Parse) -> (&'static str, Option<String>) {
     match error {
         Parse::ExprTooDeep => ("KOP-M004", Some("Teile in eigene Funktionen auslagern.".into())),
-        Parse::TooManyFunctions | Parse::LiteralTooLarge(..) => ("KOP-M004", None),
-        Parse::BadInput(LexError::StringTooLong(_)) => ("KOP-M004", None),
+        Parse::TooManyFunctions
+        | Parse::LiteralTooLarge(..)
+        | Parse::BadInput(LexError::StringTooLong(_)) => ("KOP-M004", None),
         Parse::VariableUndefined(name) => (
             "KOP-M001",
             Some(match name.as_str() {
@@ -59,10 +60,9 @@ pub(crate) fn parse(error: &Parse) -> (String, String) {
         Parse::UnknownOperator(op) => {
             two(format!("Den Operator „{op}“ gibt es nicht."), format!("There is no operator “{op}”."))
         }
-        Parse::MissingToken(token, _) => two(
-            format!("Hier wird „{token}“ erwartet."),
-            format!("Expected “{token}” here."),
-        ),
+        Parse::MissingToken(token, _) => {
+            two(format!("Hier wird „{token}“ erwartet."), format!("Expected “{token}” here."))
+        }
         Parse::MissingSymbol(_) => two("Hier fehlt ein Zeichen.", "A symbol is missing here."),
         Parse::MalformedIndexExpr(_) => {
             two("Der Zugriff mit [ ] ist fehlerhaft.", "The index expression is malformed.")
@@ -146,22 +146,22 @@ pub(crate) fn parse(error: &Parse) -> (String, String) {
             format!("Die Variable „{name}“ gibt es schon."),
             format!("The variable “{name}” exists already."),
         ),
-        Parse::VariableUndefined(name) => two(
-            format!("Die Variable „{name}“ gibt es nicht."),
-            format!("There is no variable “{name}”."),
-        ),
+        Parse::VariableUndefined(name) => {
+            two(format!("Die Variable „{name}“ gibt es nicht."), format!("There is no variable “{name}”."))
+        }
         Parse::ModuleUndefined(name) => two(
             format!("Das Modul „{name}“ ist nicht eingebunden."),
             format!("The module “{name}” is not imported."),
         ),
-        Parse::ExprTooDeep => two(
-            "Der Ausdruck ist zu tief verschachtelt.",
-            "The expression is nested too deeply.",
-        ),
+        Parse::ExprTooDeep => {
+            two("Der Ausdruck ist zu tief verschachtelt.", "The expression is nested too deeply.")
+        }
         Parse::TooManyFunctions => {
             two("Das Skript hat zu viele Funktionen.", "The script has too many functions.")
         }
-        Parse::LiteralTooLarge(..) => two("Der Text, die Liste oder die Map ist zu groß.", "The literal is too large."),
+        Parse::LiteralTooLarge(..) => {
+            two("Der Text, die Liste oder die Map ist zu groß.", "The literal is too large.")
+        }
         Parse::LoopBreak => two(
             "„break“ und „continue“ sind nur in Schleifen erlaubt.",
             "“break” and “continue” are only allowed within loops.",
@@ -172,7 +172,9 @@ pub(crate) fn parse(error: &Parse) -> (String, String) {
 
 fn lexical(error: &LexError) -> (String, String) {
     match error {
-        LexError::UnexpectedInput(_) => two("Dieses Zeichen ist hier nicht erlaubt.", "Unexpected character."),
+        LexError::UnexpectedInput(_) => {
+            two("Dieses Zeichen ist hier nicht erlaubt.", "Unexpected character.")
+        }
         LexError::UnterminatedString => two("Der Text endet nicht.", "The text is never closed."),
         LexError::StringTooLong(_) => two("Der Text ist zu lang.", "The text is too long."),
         LexError::MalformedEscapeSequence(_) => two(
@@ -185,10 +187,9 @@ fn lexical(error: &LexError) -> (String, String) {
             "Single quotes hold one character; texts stand in double quotes.",
         ),
         LexError::MalformedIdentifier(_) => two("Der Name ist fehlerhaft.", "The name is malformed."),
-        LexError::ImproperSymbol(symbol, _) if !symbol.is_empty() => two(
-            format!("„{symbol}“ ist hier nicht erlaubt."),
-            format!("“{symbol}” is not allowed here."),
-        ),
+        LexError::ImproperSymbol(symbol, _) if !symbol.is_empty() => {
+            two(format!("„{symbol}“ ist hier nicht erlaubt."), format!("“{symbol}” is not allowed here."))
+        }
         _ => two("Dieses Zeichen ist hier nicht erlaubt.", "This symbol is not allowed here."),
     }
 }
@@ -221,11 +222,18 @@ pub(crate) fn run(error: &Error) -> Message {
             Message { hint, ..make(code, parse(parse_error)) }
         }
         Error::ErrorVariableExists(name, _) => make("KOP-M010", parse(&Parse::VariableExists(name.clone()))),
-        Error::ErrorForbiddenVariable(name, _) => make("KOP-M001", parse(&Parse::ForbiddenVariable(name.clone()))),
-        Error::ErrorVariableNotFound(name, _) => make("KOP-M010", parse(&Parse::VariableUndefined(name.clone()))),
+        Error::ErrorForbiddenVariable(name, _) => {
+            make("KOP-M001", parse(&Parse::ForbiddenVariable(name.clone())))
+        }
+        Error::ErrorVariableNotFound(name, _) => {
+            make("KOP-M010", parse(&Parse::VariableUndefined(name.clone())))
+        }
         Error::ErrorPropertyNotFound(name, _) => make(
             "KOP-M010",
-            two(format!("Den Schlüssel „{name}“ gibt es hier nicht."), format!("There is no property “{name}” here.")),
+            two(
+                format!("Den Schlüssel „{name}“ gibt es hier nicht."),
+                format!("There is no property “{name}” here."),
+            ),
         ),
         Error::ErrorIndexNotFound(..) => {
             make("KOP-M010", two("Diesen Eintrag gibt es nicht.", "There is no such entry."))
@@ -244,11 +252,16 @@ pub(crate) fn run(error: &Error) -> Message {
             two("Dieses Modul gibt es nicht.", "There is no such module."),
             "Eingebunden werden nur die Skripte aus „_gemeinsam“, mit ihrem Namen ohne Ordner und Endung.",
         ),
-        Error::ErrorUnboundThis(_) => make("KOP-M010", two("„this“ hat hier keinen Wert.", "“this” is not bound here.")),
+        Error::ErrorUnboundThis(_) => {
+            make("KOP-M010", two("„this“ hat hier keinen Wert.", "“this” is not bound here."))
+        }
         Error::ErrorMismatchDataType(wanted, got, _) | Error::ErrorMismatchOutputType(wanted, got, _) => {
             let ((wanted_de, wanted_en), (got_de, got_en)) = (type_name(wanted), type_name(got));
             let texts = if wanted.is_empty() {
-                two(format!("Ein Wert hat die falsche Art: {got_de}."), format!("A value has the wrong type: {got_en}."))
+                two(
+                    format!("Ein Wert hat die falsche Art: {got_de}."),
+                    format!("A value has the wrong type: {got_en}."),
+                )
             } else {
                 two(
                     format!("Erwartet wird {wanted_de}, vorhanden ist {got_de}."),
@@ -285,10 +298,9 @@ pub(crate) fn run(error: &Error) -> Message {
             ),
             "Den Wert vor dem Aufruf in eine eigene Variable kopieren.",
         ),
-        Error::ErrorNonPureMethodCallOnConstant(..) | Error::ErrorAssignmentToConstant(..) => make(
-            "KOP-M010",
-            two("Dieser Wert kann nicht geändert werden.", "This value cannot be changed."),
-        ),
+        Error::ErrorNonPureMethodCallOnConstant(..) | Error::ErrorAssignmentToConstant(..) => {
+            make("KOP-M010", two("Dieser Wert kann nicht geändert werden.", "This value cannot be changed."))
+        }
         Error::ErrorArithmetic(text, _) => Message {
             detail: Some(plain(text)),
             ..make("KOP-M010", two("Die Rechnung ist nicht möglich.", "The calculation is not possible."))
@@ -306,10 +318,7 @@ pub(crate) fn run(error: &Error) -> Message {
         }
         Error::ErrorStackOverflow(_) => with(
             "KOP-M004",
-            two(
-                "Funktionen rufen einander zu oft ineinander auf.",
-                "Functions call one another too deeply.",
-            ),
+            two("Funktionen rufen einander zu oft ineinander auf.", "Functions call one another too deeply."),
             "Vermutlich ruft sich eine Funktion ohne Ende selbst auf.",
         ),
         Error::ErrorDataTooLarge(..) => make(
@@ -335,8 +344,12 @@ pub(crate) fn run(error: &Error) -> Message {
 /// `name (Art, Art)` as Rhai writes it: an unknown name, or the right name with wrong arguments.
 fn function_not_found(signature: &str) -> Message {
     let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ""));
-    let arguments: Vec<&str> =
-        arguments.trim_end_matches(')').split(", ").map(|a| type_name(a).0).filter(|a| !a.is_empty()).collect();
+    let arguments: Vec<&str> = arguments
+        .trim_end_matches(')')
+        .split(", ")
+        .map(|a| type_name(a).0)
+        .filter(|a| !a.is_empty())
+        .collect();
     let known = crate::functions().iter().any(|doc| doc.name == name);
     let shown = name.strip_prefix("get$").or_else(|| name.strip_prefix("set$"));
     let list = arguments.join(", ");

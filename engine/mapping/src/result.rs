@@ -2,7 +2,7 @@
 //! From a script's value to the plain tree, without recursion: depth, size and types are checked before
 //! anything else touches the value.
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use kop_core::{Diagnostic, Tree};
 use rhai::{Array, Dynamic, ImmutableString, Map};
@@ -14,7 +14,10 @@ use crate::{
 
 /// A list or map that is being taken apart.
 enum Frame {
-    List { rest: std::vec::IntoIter<Dynamic>, done: Vec<Tree> },
+    List {
+        rest: std::vec::IntoIter<Dynamic>,
+        done: Vec<Tree>,
+    },
     Map {
         rest: std::collections::btree_map::IntoIter<rhai::Identifier, Dynamic>,
         done: Vec<(Arc<str>, Tree)>,
@@ -87,7 +90,11 @@ pub(crate) fn tree_of(value: Dynamic) -> Result<Tree, Box<Diagnostic>> {
 fn frame(value: Dynamic, stack: &[Frame]) -> Result<Frame, Box<Diagnostic>> {
     let value = match value.try_cast_result::<Map>() {
         Ok(map) if map.len() > MAP_SIZE => {
-            return Err(too_large(stack, "eine Map mit mehr als 5 000 Einträgen", "a map of more than 5,000 entries"));
+            return Err(too_large(
+                stack,
+                "eine Map mit mehr als 5 000 Einträgen",
+                "a map of more than 5,000 entries",
+            ));
         }
         Ok(map) => {
             let done = Vec::with_capacity(map.len());
@@ -97,7 +104,11 @@ fn frame(value: Dynamic, stack: &[Frame]) -> Result<Frame, Box<Diagnostic>> {
     };
     let list = value.try_cast_result::<Array>().unwrap_or_default();
     if list.len() > ARRAY_SIZE {
-        return Err(too_large(stack, "eine Liste mit mehr als 10 000 Einträgen", "a list of more than 10,000 entries"));
+        return Err(too_large(
+            stack,
+            "eine Liste mit mehr als 10 000 Einträgen",
+            "a list of more than 10,000 entries",
+        ));
     }
     let done = Vec::with_capacity(list.len());
     Ok(Frame::List { rest: list.into_iter(), done })
@@ -183,7 +194,9 @@ fn path(stack: &[Frame]) -> String {
                 out.extend(key.chars().take(100));
             }
             Frame::List { done, .. } if done.is_empty() => {}
-            Frame::List { done, .. } => out.push_str(&format!("[{}]", done.len() + 1)),
+            Frame::List { done, .. } => {
+                let _ = write!(out, "[{}]", done.len() + 1);
+            }
         }
     }
     out

@@ -69,13 +69,8 @@ pub(crate) fn module(name: &str) -> Option<Shared<rhai::Module>> {
 
 /// Begins a run on this thread.
 pub(crate) fn begin(input: RunInput, files_of_script: Arc<[Arc<str>]>) {
-    let run = Run {
-        input,
-        files_of_script,
-        reads: Vec::with_capacity(64),
-        files: Vec::new(),
-        prints: Vec::new(),
-    };
+    let run =
+        Run { input, files_of_script, reads: Vec::with_capacity(64), files: Vec::new(), prints: Vec::new() };
     RUN.replace(Some(run));
 }
 
@@ -160,7 +155,7 @@ impl Run {
                 path: full_path(&read.base, &read.key),
                 label: read.label,
                 place: read.position.line().map(|line| Place {
-                    file: files.get(usize::from(read.file)).map(|file| file.to_string()).unwrap_or_default(),
+                    file: files.get(usize::from(read.file)).map(ToString::to_string).unwrap_or_default(),
                     line: u32::try_from(line).unwrap_or(u32::MAX),
                     column: read.position.position().and_then(|c| u32::try_from(c).ok()).unwrap_or(0),
                     snippet: None,
@@ -179,6 +174,8 @@ pub(crate) fn full_path(base: &str, key: &str) -> String {
         (false, true) => base.to_owned(),
         // "@" is the prefix of everything outside the form's fields.
         (false, false) if base == "@" => format!("@{key}"),
+        // A repeat of the group itself: `hund` and `[2]/rasse`.
+        (false, false) if key.starts_with('[') => format!("{base}{key}"),
         (false, false) => format!("{base}/{key}"),
     }
 }

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The manual's entry of every function; a test runs each example and refuses a function without an entry.
+
+use super::FunctionDoc;
+
+const fn doc(
+    name: &'static str,
+    signature: &'static str,
+    doc_de: &'static str,
+    example: &'static str,
+) -> FunctionDoc {
+    FunctionDoc { name, signature, doc_de, example }
+}
+
+pub(super) const FUNCTIONS: &[FunctionDoc] = &[
+    doc(
+        "text",
+        "teil.text(pfad) → Text oder ()",
+        "Der Wert des Feldes ohne Leerzeichen am Rand; bei einer Auswahl der Code. () wenn das Feld fehlt oder leer ist.",
+        r#"eingang.text("bauherr/vorname")"#,
+    ),
+    doc(
+        "anzeige",
+        "teil.anzeige(pfad) → Text oder ()",
+        "Bei einer Auswahl der angezeigte Text, sonst der Wert.",
+        r#"eingang.anzeige("bauherr/anrede")"#,
+    ),
+    doc(
+        "pflicht",
+        "teil.pflicht(pfad) → Text",
+        "Wie text(); ein leeres Feld ist ein fachlicher Fehler (KOP-M002), der das Feld mit seiner Beschriftung nennt.",
+        r#"eingang.pflicht("bauherr/nachname")"#,
+    ),
+    doc(
+        "zahl",
+        "teil.zahl(pfad) → Text oder ()",
+        "Die Zahl mit Dezimalpunkt als Text: aus 1.234,50 wird 1234.50. Keine Zahl: KOP-M007.",
+        r#"eingang.zahl("baukosten")"#,
+    ),
+    doc(
+        "datum",
+        "teil.datum(pfad) → Text oder ()",
+        "Das Datum als JJJJ-MM-TT aus TT.MM.JJJJ, JJJJ-MM-TT oder Millisekunden seit 1970. Kein Datum: KOP-M007.",
+        r#"eingang.datum("bauherr/geburtsdatum")"#,
+    ),
+    doc(
+        "wahr",
+        "teil.wahr(pfad) → true oder false",
+        "true bei true, ja, 1, x; false bei false, nein, 0 oder leerem Feld. Etwas anderes: KOP-M007.",
+        r#"eingang.wahr("denkmal")"#,
+    ),
+    doc(
+        "hat",
+        "teil.hat(pfad) → true oder false",
+        "Ob das Feld, oder bei einer Gruppe irgendein Feld darin, ausgefüllt ist.",
+        r#"eingang.hat("bauherr")"#,
+    ),
+    doc(
+        "teil",
+        "teil.teil(pfad) → Teil",
+        "Die Gruppe an diesem Pfad. Fehlt sie, kommt ein leerer Teil, dessen Felder alle leer sind.",
+        r#"eingang.teil("bauherr").text("vorname")"#,
+    ),
+    doc(
+        "liste",
+        "teil.liste(pfad) → Liste von Teilen",
+        "Alle Wiederholungen der Gruppe; eine einzelne Gruppe gibt eine Liste mit einem Teil, eine fehlende [].",
+        r#"eingang.liste("flurstueck").map(|f| f.text("zaehler"))"#,
+    ),
+    doc(
+        "felder",
+        "teil.felder(pfad) → Liste von #{name, label, text}",
+        "Alle ausgefüllten Felder darunter in der Reihenfolge des Formulars, für Tabellen ohne eigene Zuordnung. felder(\"\") nimmt alle.",
+        r#"eingang.felder("bauherr").map(|f| f.text)"#,
+    ),
+    doc("vorgang_uuid", "eingang.vorgang_uuid → Text", "Die UUID des Vorgangs.", "eingang.vorgang_uuid"),
+    doc(
+        "vorgangsnummer",
+        "eingang.vorgangsnummer → Text",
+        "Die Nummer, die Absender und Sachbearbeitung nennen.",
+        "eingang.vorgangsnummer",
+    ),
+    doc(
+        "eingangszeitpunkt",
+        "eingang.eingangszeitpunkt → Text",
+        "Wann der Antrag eingegangen ist, deutsche Zeit: 2026-11-24T11:00:00+01:00.",
+        "eingang.eingangszeitpunkt",
+    ),
+    doc(
+        "eingangsdatum",
+        "eingang.eingangsdatum → Text",
+        "Der Tag des Eingangs: 2026-11-24.",
+        "eingang.eingangsdatum",
+    ),
+    doc(
+        "formular_id",
+        "eingang.formular_id → Text oder ()",
+        "Die Kennung des Formulars beim Hersteller.",
+        "eingang.formular_id",
+    ),
+    doc(
+        "formular_name",
+        "eingang.formular_name → Text oder ()",
+        "Der Titel des Formulars.",
+        "eingang.formular_name",
+    ),
+    doc(
+        "formular_version",
+        "eingang.formular_version → Text oder ()",
+        "Die Version des Formulars.",
+        "eingang.formular_version",
+    ),
+    doc("leistung", "eingang.leistung → Text oder ()", "Der erste Leistungsschlüssel.", "eingang.leistung"),
+    doc(
+        "hersteller_id",
+        "eingang.hersteller_id → Text oder ()",
+        "Die Kennung des Antrags beim Hersteller.",
+        "eingang.hersteller_id",
+    ),
+    doc("quelle", "eingang.quelle → Text", "Woher der Antrag kam: ozg-cloud, intelliform.", "eingang.quelle"),
+    doc(
+        "antragsteller",
+        "eingang.antragsteller → Teil",
+        "Die angemeldete Person: anrede, titel, vorname, nachname, geburtsname, geburtsdatum, geburtsort, firma, strasse, hausnummer, plz, ort, land, email, telefon.",
+        r#"eingang.antragsteller.text("nachname")"#,
+    ),
+    doc(
+        "vertretene_person",
+        "eingang.vertretene_person → Teil",
+        "Die Person, für die der Antrag gestellt wird; Felder wie bei antragsteller.",
+        r#"eingang.vertretene_person.text("nachname")"#,
+    ),
+    doc(
+        "zustaendige_stelle",
+        "eingang.zustaendige_stelle → Teil",
+        "organisationseinheit, ags, ars, name.",
+        r#"eingang.zustaendige_stelle.text("ags")"#,
+    ),
+    doc(
+        "zahlung",
+        "eingang.zahlung → Teil",
+        "betrag, waehrung, kassenzeichen, transaktion, status.",
+        r#"eingang.zahlung.text("kassenzeichen")"#,
+    ),
+    doc(
+        "service_konto",
+        "eingang.service_konto → Teil",
+        "art, vertrauensniveau, vertrauensniveau_roh, postfach_id, postfach_art.",
+        r#"eingang.service_konto.text("postfach_id")"#,
+    ),
+    doc(
+        "zusatz",
+        "eingang.zusatz → Teil",
+        "Weitere Angaben, die der Hersteller mit dem Formular schickt, unter seinen Namen.",
+        r#"eingang.zusatz.text("mandant")"#,
+    ),
+    doc(
+        "anlagen",
+        "eingang.anlagen → Liste von Dateien",
+        "Die hochgeladenen Dateien.",
+        "eingang.anlagen.map(|d| d.name)",
+    ),
+    doc(
+        "repraesentationen",
+        "eingang.repraesentationen → Liste von Dateien",
+        "Das Formular als PDF und die Datendateien des Herstellers.",
+        "eingang.repraesentationen.map(|d| d.name)",
+    ),
+    doc("name", "datei.name → Text", "Der Dateiname, wie er geschickt wurde.", "eingang.anlagen[0].name"),
+    doc(
+        "endung",
+        "datei.endung → Text",
+        "Die Endung in Kleinbuchstaben, ohne Punkt; leer wenn keine da ist.",
+        "eingang.anlagen[0].endung",
+    ),
+    doc(
+        "content_type",
+        "datei.content_type → Text",
+        "Der Dateityp, wie er geschickt wurde.",
+        "eingang.anlagen[0].content_type",
+    ),
+    doc("groesse", "datei.groesse → ganze Zahl", "Die Größe in Byte.", "eingang.anlagen[0].groesse"),
+    doc(
+        "sha256",
+        "datei.sha256 → Text",
+        "Die Prüfsumme SHA-256 mit 64 Zeichen.",
+        "eingang.anlagen[0].sha256",
+    ),
+    doc(
+        "beschreibung",
+        "datei.beschreibung → Text oder ()",
+        "Die Beschreibung, wie sie geschickt wurde.",
+        "eingang.anlagen[0].beschreibung",
+    ),
+    doc(
+        "datei",
+        "datei(d, name) → #{dateiname, groesse, sha256, content_type, id}",
+        "Macht die Datei unter diesem Namen zum Teil der Sendung. Der Name wird sicher gemacht; ist er vergeben, bekommt er eine Nummer. Ohne Namen gilt d.name.",
+        r#"datei(eingang.anlagen[0], "Lageplan.pdf").dateiname"#,
+    ),
+    doc(
+        "datei_mit_uuid",
+        "datei_mit_uuid(d) → #{dateiname, groesse, sha256, content_type, id}",
+        "Wie datei(), mit dem Namen <UUID>_<Name> nach der Regel von XBau und xdomea.",
+        "datei_mit_uuid(eingang.anlagen[0]).dateiname",
+    ),
+    doc(
+        "code",
+        "code(wert) → #{code} oder (); code(wert, liste) → mit @listURI",
+        "Ein Code, wie XÖV ihn erwartet; () bleibt (). Die Version der Liste steht in mapping.toml.",
+        r#"code("01")"#,
+    ),
+    doc(
+        "tabelle",
+        "tabelle(name, schluessel) → Text oder (); tabelle(name, schluessel, spalte)",
+        "Schlägt in tabellen/<name>.csv nach. Ein unbekannter Schlüssel ist ein Fehler (KOP-M003); () bleibt ().",
+        r#"tabelle("anrede", "2")"#,
+    ),
+    doc(
+        "tabelle_oder",
+        "tabelle_oder(name, schluessel, ersatz) → Text oder ersatz",
+        "Wie tabelle(), aber mit einem Ersatz für unbekannte oder leere Schlüssel.",
+        r#"tabelle_oder("anrede", "9", "ohne")"#,
+    ),
+    doc(
+        "parameter",
+        "parameter(name) → Text; parameter(name, ersatz)",
+        "Der Wert aus [parameter] des Mandanten, der Route oder der Zuordnung. Ohne Wert und Ersatz: KOP-M006.",
+        r#"parameter("land")"#,
+    ),
+    doc(
+        "stabile_uuid",
+        "stabile_uuid(wert) → Text",
+        "Eine UUID, die für denselben Wert im selben Vorgang immer gleich ist. Der Wert ist Text, Teil, Datei, Liste oder Map.",
+        r#"stabile_uuid("akte")"#,
+    ),
+    doc("heute", "heute() → Text", "Der heutige Tag: 2026-11-24.", "heute()"),
+    doc("jetzt", "jetzt() → Text", "Der jetzige Zeitpunkt, deutsche Zeit.", "jetzt()"),
+    doc(
+        "datum_aus",
+        "datum_aus(text) → Text oder ()",
+        "Wie datum(), für einen Text.",
+        r#"datum_aus("24.11.2026")"#,
+    ),
+    doc(
+        "betrag",
+        "betrag(text) → Text oder ()",
+        "Ein Geldbetrag mit zwei Stellen als Text: aus 1.234,5 wird 1234.50. Kein Betrag: KOP-M007.",
+        r#"betrag("1.234,5")"#,
+    ),
+    doc(
+        "fehler",
+        "fehler(text)",
+        "Bricht mit einem fachlichen Fehler (KOP-M008) ab; der Text erscheint im Klärungsfall. Keine Werte aus dem Antrag hineinschreiben.",
+        r#"try { fehler("Die Anmeldung enthält keinen Hund.") } catch (e) { `${e}` }"#,
+    ),
+    doc("gross", "gross(text) → Text", "Der Text in Großbuchstaben; () bleibt ().", r#"gross("straße")"#),
+    doc("klein", "klein(text) → Text", "Der Text in Kleinbuchstaben; () bleibt ().", r#"klein("Straße")"#),
+    doc(
+        "kuerze",
+        "kuerze(text, zeichen) → Text",
+        "Höchstens so viele Zeichen vom Anfang; () bleibt ().",
+        r#"kuerze("Bauvorhaben am Markt", 11)"#,
+    ),
+];
