@@ -37,6 +37,8 @@ fn german(english: &str) -> String {
         format!("Die Einstellung „{}“ fehlt", quoted())
     } else if english.starts_with("unknown variant") {
         format!("„{}“ ist hier nicht möglich, sondern {}", quoted(), expected())
+    } else if english.starts_with("a literal secret") {
+        "Ein Geheimnis steht im Klartext; erlaubt ist nur ein Verweis: env:NAME oder file:PFAD".to_owned()
     } else {
         format!("Die Einstellung hat die falsche Form; erwartet wird {}", expected())
     }

@@ -37,8 +37,7 @@ impl Inbox for Reception {
         })?;
         let normalised = adapter.normalise(&intake).map_err(bad)?;
         let (new, vendor_id) = self.submission(intake, normalised).await?;
-        let stored =
-            engine.parts.store.accept(new, engine.now()).await.map_err(|error| refusal(&error))?;
+        let stored = engine.parts.store.accept(new, engine.now()).await.map_err(|error| refusal(&error))?;
         engine.wake.notify_one();
         tracing::info!(
             submission = %stored.submission_id, vorgang = %stored.vorgangsnummer, repeated = stored.repeated,
@@ -69,12 +68,8 @@ impl Reception {
             .put(&intake.tenant, intake.envelope.clone())
             .await
             .map_err(|error| refusal(&error))?;
-        let mut payload = vec![PayloadPart {
-            key: "envelope".into(),
-            file_name: None,
-            content_type: None,
-            blob: envelope,
-        }];
+        let mut payload =
+            vec![PayloadPart { key: "envelope".into(), file_name: None, content_type: None, blob: envelope }];
         payload.extend(intake.parts.iter().map(|part| PayloadPart {
             key: part.key.clone(),
             file_name: part.file_name.clone(),
@@ -186,7 +181,13 @@ fn document(
 }
 
 /// The internal document of a payload that is not stored (`kop map run`, `kop map test`).
-pub fn preview(tenant: &TenantId, source: &str, normalised: Normalised, number: &str, at: kop_core::Zeitpunkt) -> Eingang {
+pub fn preview(
+    tenant: &TenantId,
+    source: &str,
+    normalised: Normalised,
+    number: &str,
+    at: kop_core::Zeitpunkt,
+) -> Eingang {
     let id = |what: &str| kop_core::ids::stable_uuid(&[tenant.as_str(), what, number]);
     document(
         tenant.clone(),

@@ -2,7 +2,10 @@
 //! The one executor of mappings: script → tree → head → bytes → verdict, plus the parts that go along.
 //! It stores nothing, so tests, previews and production run the very same code.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kop_core::{
     BlobRef, ContentHash, Diagnostic, Eingang, Stage, Tree, Zeitpunkt, eingang::sicherer_dateiname,
@@ -102,7 +105,7 @@ pub async fn compose(
             },
         )
         .await?;
-    let mut parts = files(&input.eingang, &run)?;
+    let mut parts = files(&input.eingang, &run);
     let manifest = &input.mapping.manifest;
     let tree = run.tree;
     let located = |problems: Vec<Diagnostic>| locate(problems, input.mapping);
@@ -143,7 +146,7 @@ pub async fn compose(
             let format = target::csv::CsvFormat {
                 columns: &csv.spalten,
                 separator: csv.trennzeichen,
-                charset: &csv.zeichensatz,
+                charset: csv.zeichensatz.as_str(),
             };
             (target::csv::render(&tree, format).map_err(&located)?, "text/csv", "csv", None, String::new())
         }
@@ -162,12 +165,13 @@ pub async fn compose(
     };
     let name = main_name(&input, extension, &number);
     check_names(&name, &parts)?;
-    let report = RunReport { prints: run.prints, reads: run.reads.into_iter().map(|read| read.path).collect() };
+    let report =
+        RunReport { prints: run.prints, reads: run.reads.into_iter().map(|read| read.path).collect() };
     Ok(Composed { name, content_type, bytes, parts, schema_package, tree, run: report })
 }
 
 /// The files that the script registered with `datei()`; the same file under the same name counts once.
-fn files(eingang: &Eingang, run: &RunOutput) -> Result<Vec<ComposedPart>, Vec<Diagnostic>> {
+fn files(eingang: &Eingang, run: &RunOutput) -> Vec<ComposedPart> {
     let mut parts: Vec<ComposedPart> = Vec::new();
     for file in &run.files {
         let list = match file.list {
@@ -184,15 +188,16 @@ fn files(eingang: &Eingang, run: &RunOutput) -> Result<Vec<ComposedPart>, Vec<Di
             parts.push(part);
         }
     }
-    Ok(parts)
+    parts
 }
 
 fn main_name(input: &ComposeInput<'_>, extension: &str, number: &str) -> String {
     let eingang = &input.eingang;
-    let template = input.mapping.manifest.dateiname.clone().unwrap_or_else(|| match input.mapping.manifest.ziel {
-        Target::Ablage => "index.html".to_owned(),
-        _ => format!("{{vorgangsnummer}}_{}.{extension}", input.mapping.name),
-    });
+    let template =
+        input.mapping.manifest.dateiname.clone().unwrap_or_else(|| match input.mapping.manifest.ziel {
+            Target::Ablage => "index.html".to_owned(),
+            _ => format!("{{vorgangsnummer}}_{}.{extension}", input.mapping.name),
+        });
     let day = head::timestamp(eingang.kopf.eingangszeitpunkt)[..10].to_owned();
     let uuid = input.uuid.to_string();
     let name = [

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kop_core::{
-    AttemptId, Diagnostic, Outcome, Repeatability, Sendung, TenantId, DeliveryId, WorkItemId, Zeitpunkt,
+    AttemptId, DeliveryId, Diagnostic, Outcome, Repeatability, Sendung, TenantId, WorkItemId, Zeitpunkt,
 };
 use kop_store::{
     AttemptEnd, ClaimedDelivery, DeliveryClaim, Interrupted, MessageRecord, NewWorkItem, StartedAttempt,
@@ -76,7 +76,7 @@ pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
             Ok(connector) => (bounded(connector.follow_up(ticket)).await, connector.repeatability()),
             Err(problem) => (Outcome::Retry { after: None, problem }, Repeatability::Unsafe),
         };
-        return finish(engine, receiver, repeatability, started, outcome).await;
+        return finish(engine, receiver.map(|receiver| &**receiver), repeatability, started, outcome).await;
     }
     send(engine, Start { started, sendung, receiver: claimed.message.receiver.clone(), generation }).await;
 }
@@ -111,6 +111,7 @@ pub async fn after_interruption(engine: &Engine, interrupted: Interrupted) {
         .as_ref()
         .and_then(|generation| connect(engine, generation, &claimed.message).ok())
         .map_or(Repeatability::Unsafe, |connector| connector.repeatability());
+    let receiver = receiver.map(|receiver| &**receiver);
     finish(engine, receiver, repeatability, started, Outcome::Unknown(interrupted_problem())).await;
 }
 
@@ -147,7 +148,9 @@ async fn finish(
         AttemptEnd::Delivered(receipt) => {
             tracing::info!(delivery = %delivery_id, level = ?receipt.level, "Delivered.");
         }
-        AttemptEnd::Pending { .. } => tracing::info!(delivery = %delivery_id, "Handed over, to be followed up."),
+        AttemptEnd::Pending { .. } => {
+            tracing::info!(delivery = %delivery_id, "Handed over, to be followed up.");
+        }
         AttemptEnd::Retry { at, problem } => {
             tracing::warn!(delivery = %delivery_id, next = %at, %problem, "Attempt failed, will be repeated.");
         }
@@ -157,7 +160,8 @@ async fn finish(
             tracing::error!(delivery = %delivery_id, %problem, "Delivery needs a person.");
         }
     }
-    if let Err(error) = engine.parts.store.finish_attempt(started.lease, end, Vec::new(), engine.now()).await {
+    if let Err(error) = engine.parts.store.finish_attempt(started.lease, end, Vec::new(), engine.now()).await
+    {
         // The attempt stays "started"; once its lease has run out it is treated like one that a crash left.
         tracing::error!(delivery = %delivery_id, %error, "The end of an attempt could not be stored.");
     }
@@ -181,7 +185,9 @@ fn decide(
         // The spread comes from the delivery's id, so that the same run gives the same schedule.
         let spread = f64::from(started.lease.delivery_id.0.as_bytes()[15]) / 255.0;
         match schedule.pause_after(started.number, spread) {
-            Some(pause) => AttemptEnd::Retry { at: later(now, pause.max(after.unwrap_or_default())), problem },
+            Some(pause) => {
+                AttemptEnd::Retry { at: later(now, pause.max(after.unwrap_or_default())), problem }
+            }
             None => AttemptEnd::GivenUp { work_item: work_item(&problem), problem },
         }
     };

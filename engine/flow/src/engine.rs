@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Everything that the steps share. Built once by the binary, handed around as one `Arc`.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::{Arc, Mutex}};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use kop_connector_api::{Adapter, Connector, ConnectorKind, World};
 use kop_core::{Clock, ContentHash, Diagnostic, IdSource, TenantId};
@@ -37,11 +41,17 @@ pub struct EngineParts {
     pub ids: Arc<dyn IdSource>,
 }
 
+/// A receiver of a tenant.
+type ReceiverKey = (TenantId, String);
+
+/// A connector with the hash of the generation that it was built from.
+type Built = (ContentHash, Arc<dyn Connector>);
+
 /// The engine.
 pub struct Engine {
     pub(crate) parts: EngineParts,
     pub(crate) wake: Notify,
-    connectors: Mutex<BTreeMap<(TenantId, String), (ContentHash, Arc<dyn Connector>)>>,
+    connectors: Mutex<BTreeMap<ReceiverKey, Built>>,
 }
 
 impl Engine {

@@ -78,24 +78,19 @@ fn basisnachricht(schema: &MessageSchema, head: &Head<'_>) -> Tree {
     ])
 }
 
-/// The head of xdomea 3 (Kopf).
+/// The head of xdomea 3 (Kopf). Importbestaetigung has a fixed value, which the writer supplies.
 fn xdomea(schema: &MessageSchema, head: &Head<'_>) -> Tree {
-    let party = |identity: &Identity| {
-        Tree::map([
-            ("Institution/Name", Tree::text(identity.name.as_str())),
-        ])
-    };
+    let party = |identity: &Identity| Tree::map([("Institution/Name", Tree::text(identity.name.as_str()))]);
     Tree::map([
         ("ProzessID", Tree::text(head.uuid.to_string())),
         ("Nachrichtentyp/code", Tree::text(schema.number().unwrap_or_default())),
         ("Erstellungszeitpunkt", Tree::text(timestamp(head.created))),
         ("Absender", party(head.author)),
         ("Empfaenger", party(head.reader)),
-        ("SendendesSystem", Tree::map([
-            ("Produktname", Tree::text(PRODUCT)),
-            ("Version", Tree::text(ENGINE_VERSION)),
-        ])),
-        ("Importbestaetigung", Tree::Bool(false)),
+        (
+            "SendendesSystem",
+            Tree::map([("Produktname", Tree::text(PRODUCT)), ("Version", Tree::text(ENGINE_VERSION))]),
+        ),
         ("Empfangsbestaetigung", Tree::Bool(false)),
     ])
 }

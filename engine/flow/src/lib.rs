@@ -1,8 +1,26 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The way of a submission through the engine: accept → normalise → route → map → write → validate → deliver.
 //!
-//! So far the formats that are no XÖV. The steps themselves are written in the files beside that no `mod` line
-//! names yet: they wait for the tenants' generations; see CONTRIBUTING.md.
+//! [`Engine`] holds what every step needs; [`accept`] is the door for intakes, [`process`] makes messages of a
+//! stored submission, [`deliver`] brings them to their receivers, [`worker`] keeps both going. [`compose`] is
+//! the one executor of mappings: production, `kop map run` and `kop map test` all use it.
+//!
 //! This room names no vendor and no connector; the binary hands both in as registry slices.
 
+pub mod accept;
+pub mod blobs;
+pub mod compose;
+pub mod deliver;
+pub mod engine;
+pub mod head;
+pub mod process;
 pub mod target;
+pub mod worker;
+
+pub use accept::Reception;
+pub use compose::{ComposeInput, Composed, ComposedPart, PartContent, compose};
+pub use engine::{Engine, EngineParts};
+pub use worker::{Worker, WorkerOptions};
+
+/// Version of the engine, pinned by every message.
+pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");

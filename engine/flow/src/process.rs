@@ -35,7 +35,11 @@ pub async fn claim(
     limit: u32,
     only: Option<(TenantId, SubmissionId)>,
 ) -> Result<Vec<ClaimedSubmission>, StoreError> {
-    engine.parts.store.claim_submissions(SubmissionClaim { lease_for: LEASE, limit, only }, engine.now()).await
+    engine
+        .parts
+        .store
+        .claim_submissions(SubmissionClaim { lease_for: LEASE, limit, only }, engine.now())
+        .await
 }
 
 /// Processes one submission and returns the deliveries whose first attempt is recorded as started.
@@ -127,7 +131,9 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission, per_lane: u32) -> Ma
     for hit in hits {
         for target in &hit.targets {
             for receiver in &target.receivers {
-                match message(engine, &generation, &eingang, &hit.name, target, receiver, claimed, per_lane).await {
+                match message(engine, &generation, &eingang, &hit.name, target, receiver, claimed, per_lane)
+                    .await
+                {
                     Ok((message, prepared)) => {
                         made.messages.push(message);
                         made.starts.push(prepared);
@@ -193,7 +199,9 @@ async fn message(
         },
     )
     .await
-    .map_err(|problems| problems.into_iter().map(|problem| named(problem, route, mapping)).collect::<Vec<_>>())?;
+    .map_err(|problems| {
+        problems.into_iter().map(|problem| named(problem, route, mapping)).collect::<Vec<_>>()
+    })?;
 
     let tenant = &summary.tenant;
     let failed = |error: StoreError| vec![error.diagnostic()];
@@ -203,7 +211,9 @@ async fn message(
     for part in composed.parts {
         let blob = match part.content {
             PartContent::Blob(blob) => blob,
-            PartContent::Bytes(bytes) => engine.parts.blobs.put(tenant, bytes.into()).await.map_err(failed)?,
+            PartContent::Bytes(bytes) => {
+                engine.parts.blobs.put(tenant, bytes.into()).await.map_err(failed)?
+            }
         };
         parts.push(Part { name: part.name, content_type: part.content_type, blob });
     }

@@ -111,11 +111,18 @@ impl Check<'_> {
                         "Die Kennung hat nicht die Form: drei Kleinbuchstaben, Doppelpunkt, Nummer.".into(),
                         "The Kennung is not of the form: three lower-case letters, colon, number.".into(),
                     )
-                    .with_hint("Zum Beispiel bab:01056039 (Bauaufsichtsbehörde) oder bap:000000000001 (Bauportal).");
+                    .with_hint(
+                        "Zum Beispiel bab:01056039 (Bauaufsichtsbehörde) oder bap:000000000001 (Bauportal).",
+                    );
                 self.problems.push(problem);
             }
             if name.trim().is_empty() {
-                self.fail("KOP-K008", &[table, key, "name"], "Der Name ist leer.".into(), "The name is empty.".into());
+                self.fail(
+                    "KOP-K008",
+                    &[table, key, "name"],
+                    "Der Name ist leer.".into(),
+                    "The name is empty.".into(),
+                );
             }
         }
     }
@@ -125,34 +132,30 @@ impl Check<'_> {
             let keys = ["empfaenger", key.as_str(), "zustellung"];
             let kinds = self.ctx.registry.kinds;
             let known = || kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
-            match receiver.zustellung.get("art") {
-                Some(Value::String(art)) => {
-                    if let Some(kind) = kinds.iter().find(|kind| kind.name() == art) {
-                        let found = kind.check(&settings_of(&receiver.zustellung));
-                        self.setting_problems(&keys, found);
-                    } else {
-                        let problem = self
-                            .at(
-                                "KOP-K005",
-                                &[keys[0], keys[1], keys[2], "art"],
-                                format!("Die Zustellart „{art}“ gibt es nicht."),
-                                format!("There is no kind of delivery \"{art}\"."),
-                            )
-                            .with_hint(format!("Möglich sind: {}", known()));
-                        self.problems.push(problem);
-                    }
-                }
-                _ => {
-                    let problem = self
-                        .at(
-                            "KOP-K005",
-                            &keys,
-                            format!("Für den Empfänger „{key}“ fehlt die Zustellart."),
-                            format!("The receiver \"{key}\" lacks its kind of delivery."),
-                        )
-                        .with_hint(format!("art = \"…\" ergänzen; möglich sind: {}", known()));
-                    self.problems.push(problem);
-                }
+            let art = receiver.zustellung.get("art").and_then(Value::as_str);
+            if let Some(kind) = kinds.iter().find(|kind| Some(kind.name()) == art) {
+                let found = kind.check(&settings_of(&receiver.zustellung));
+                self.setting_problems(&keys, found);
+            } else if let Some(art) = art {
+                let problem = self
+                    .at(
+                        "KOP-K005",
+                        &[keys[0], keys[1], keys[2], "art"],
+                        format!("Die Zustellart „{art}“ gibt es nicht."),
+                        format!("There is no kind of delivery \"{art}\"."),
+                    )
+                    .with_hint(format!("Möglich sind: {}", known()));
+                self.problems.push(problem);
+            } else {
+                let problem = self
+                    .at(
+                        "KOP-K005",
+                        &keys,
+                        format!("Für den Empfänger „{key}“ fehlt die Zustellart."),
+                        format!("The receiver \"{key}\" lacks its kind of delivery."),
+                    )
+                    .with_hint(format!("art = \"…\" ergänzen; möglich sind: {}", known()));
+                self.problems.push(problem);
             }
             if receiver.wiederholung.versuche == 0 {
                 self.fail(
@@ -245,8 +248,12 @@ impl Check<'_> {
             "Absender" => self.read.absender.keys().map(String::as_str).collect(),
             _ => self.read.empfaenger.keys().map(String::as_str).collect(),
         };
-        let mut problem =
-            self.at("KOP-K004", keys, format!("Den {de} „{name}“ gibt es nicht."), format!("There is no {en} \"{name}\"."));
+        let mut problem = self.at(
+            "KOP-K004",
+            keys,
+            format!("Den {de} „{name}“ gibt es nicht."),
+            format!("There is no {en} \"{name}\"."),
+        );
         if !known.is_empty() {
             problem = problem.with_hint(format!("Vorhanden: {}", known.join(", ")));
         }
@@ -280,7 +287,11 @@ impl Check<'_> {
             !other.sonst && other.wenn == crate::config::WennDatei::default()
         };
         let why = if route.sonst && self.read.route.iter().any(always) {
-            Some(("sonst", "ein anderer Weg ohne Bedingung nimmt jeden Eingang", "another route takes everything"))
+            Some((
+                "sonst",
+                "ein anderer Weg ohne Bedingung nimmt jeden Eingang",
+                "another route takes everything",
+            ))
         } else if none_of(&wenn.quelle, &|source| self.read.eingang.contains_key(source)) {
             Some(("wenn", "keine der Quellen ist als Eingang offen", "none of its sources is an open intake"))
         } else if !self.read.organisationseinheiten.is_empty()
@@ -333,7 +344,9 @@ impl Check<'_> {
             place.snippet = None;
             // The kind's own check may have said it already, at the same line.
             if self.problems.iter().any(|p| {
-                p.code == "KOP-K006" && p.en.contains("secret") && p.place.as_ref().is_some_and(|at| at.line == place.line)
+                p.code == "KOP-K006"
+                    && p.en.contains("secret")
+                    && p.place.as_ref().is_some_and(|at| at.line == place.line)
             }) {
                 continue;
             }

@@ -146,8 +146,12 @@ pub(crate) fn is_plain_name(name: &str) -> bool {
 pub(crate) fn bad_name(what: &str) -> Diagnostic {
     Diagnostic::new(
         "KOP-K003",
-        format!("Der Name ({what}) ist nicht erlaubt: nur Buchstaben, Ziffern, „-“ und „_“, höchstens 80 Zeichen."),
-        format!("The name ({what}) is not allowed: only letters, digits, \"-\" and \"_\", at most 80 characters."),
+        format!(
+            "Der Name ({what}) ist nicht erlaubt: nur Buchstaben, Ziffern, „-“ und „_“, höchstens 80 Zeichen."
+        ),
+        format!(
+            "The name ({what}) is not allowed: only letters, digits, \"-\" and \"_\", at most 80 characters."
+        ),
     )
 }
 

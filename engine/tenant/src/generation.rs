@@ -125,8 +125,10 @@ pub struct LoadedMapping {
     pub script_text: Arc<str>,
     /// Tables, the tenant's rows over the library's.
     pub tables: Arc<Tables>,
-    /// Default parameters, the tenant's overlay over the library's.
+    /// Default parameters.
     pub parameters: BTreeMap<String, String>,
+    /// What the tenant laid over them for this mapping alone.
+    pub overlay_parameters: BTreeMap<String, String>,
     /// Hash over everything that decides what it makes: manifest, script, modules, tables, parameters.
     pub hash: ContentHash,
 }
@@ -193,11 +195,11 @@ impl Generation {
         })
     }
 
-    /// What `parameter()` says in a script: the mapping's values, over them the tenant's, over them the
-    /// target's.
+    /// What `parameter()` says in a script, the more particular over the more general: the mapping's defaults,
+    /// the tenant's `[parameter]`, the tenant's overlay of this mapping, the target's.
     pub fn parameters(&self, mapping: &LoadedMapping, target: &RouteTarget) -> Arc<BTreeMap<String, String>> {
         let mut all = mapping.parameters.clone();
-        for layer in [&*self.parameters, &target.parameters] {
+        for layer in [&*self.parameters, &mapping.overlay_parameters, &target.parameters] {
             all.extend(layer.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
         Arc::new(all)

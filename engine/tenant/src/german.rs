@@ -16,8 +16,12 @@ pub(crate) fn english(message: &str) -> String {
 pub(crate) fn german(english: &str) -> String {
     let english = english.lines().next().unwrap_or_default();
     let quoted = english.split('`').nth(1).unwrap_or_default();
-    let expected =
-        english.split_once("expected ").map_or("", |(_, rest)| rest).trim().replace("one of ", "").replace('`', "");
+    let expected = english
+        .split_once("expected ")
+        .map_or("", |(_, rest)| rest)
+        .trim()
+        .replace("one of ", "")
+        .replace('`', "");
     if english.starts_with("unknown field") {
         if expected.is_empty() || expected == "there are no fields" {
             return format!("Die Einstellung „{quoted}“ gibt es nicht");
@@ -44,7 +48,8 @@ pub(crate) fn german(english: &str) -> String {
         };
         format!("Der Wert hat die falsche Form; erwartet wird {what}")
     } else if english.starts_with("expected <standard>") {
-        "Das Ziel ist nicht lesbar; erwartet wird <standard>/<version>/<wurzelelement>, csv, json oder ablage".to_owned()
+        "Das Ziel ist nicht lesbar; erwartet wird <standard>/<version>/<wurzelelement>, csv, json oder ablage"
+            .to_owned()
     } else if english.contains("socket address") {
         "Die Adresse ist nicht lesbar; erwartet wird zum Beispiel 127.0.0.1:8080".to_owned()
     } else {
@@ -59,9 +64,15 @@ mod tests {
     #[test]
     fn mistakes_are_told_in_german() {
         for (english, expected) in [
-            ("unknown field `stuf`, expected one of `name`, `stufe`", "Die Einstellung „stuf“ gibt es nicht; möglich sind: name, stufe"),
+            (
+                "unknown field `stuf`, expected one of `name`, `stufe`",
+                "Die Einstellung „stuf“ gibt es nicht; möglich sind: name, stufe",
+            ),
             ("missing field `name`", "Die Einstellung „name“ fehlt"),
-            ("invalid type: integer `3`, expected a string", "Der Wert hat die falsche Form; erwartet wird ein Text in Anführungszeichen"),
+            (
+                "invalid type: integer `3`, expected a string",
+                "Der Wert hat die falsche Form; erwartet wird ein Text in Anführungszeichen",
+            ),
         ] {
             assert_eq!(german(english), expected);
         }

@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Konfiguration einer Instanz (`kop.toml`).
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct InstanzDatei {
+pub(crate) struct InstanzDatei {
     /// HTTP-Server.
     pub server: ServerDatei,
     /// Daten der Instanz.
@@ -30,7 +30,7 @@ pub struct InstanzDatei {
 /// HTTP-Server.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct ServerDatei {
+pub(crate) struct ServerDatei {
     /// Adresse und Port, z. B. `127.0.0.1:8080`; Port 0 wählt einen freien.
     #[schemars(with = "String")]
     pub adresse: SocketAddr,
@@ -45,7 +45,7 @@ impl Default for ServerDatei {
 /// Daten der Instanz.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct DatenDatei {
+pub(crate) struct DatenDatei {
     /// Ordner für Datenbank, Dateien und importierte Schemata; relativ zu `kop.toml`.
     pub ordner: PathBuf,
 }
@@ -59,7 +59,7 @@ impl Default for DatenDatei {
 /// Bibliotheken, die alle Mandanten nutzen.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct BibliothekDatei {
+pub(crate) struct BibliothekDatei {
     /// Ordner der mitgelieferten Zuordnungen; relativ zu `kop.toml`.
     pub zuordnungen: Option<PathBuf>,
     /// Ordner der mitgelieferten Schemaprofile; relativ zu `kop.toml`.

@@ -1,6 +1,61 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! The tenants' configuration: typed, documented, checked. So far the shape of a mapping's manifest; reading
-//! and checking whole tenants is written in the files beside that no `mod` line names yet: they are
-//! joined next; see CONTRIBUTING.md.
+//! The configuration room: reads instance, tenants and mappings from their folders, checks them, and holds
+//! each tenant's current [`Generation`].
+//!
+//! It opens no connection, reads no secret and runs no mapping. It names no connector: kinds and intakes
+//! come in a [`Registry`].
 
-pub mod manifest;
+mod check;
+mod condition;
+mod config;
+mod folder;
+mod generation;
+mod german;
+mod instance;
+mod load;
+mod manifest;
+mod mapping;
+mod schema;
+mod source;
+mod tenants;
+
+use std::sync::Arc;
+
+use kop_connector_api::{ConnectorKind, HttpIntake};
+use kop_mapping::MappingHost;
+
+pub use condition::RouteCondition;
+pub use config::{
+    CodeMitVersion, EmpfaengerDatei, IdentitaetDatei, MandantDatei, Organisationseinheit, RouteDatei,
+    WennDatei, ZielDatei,
+};
+pub use generation::{Generation, Identity, LoadedMapping, Origin, Receiver, Route, RouteTarget};
+pub use instance::InstanceConfig;
+pub use load::{load_tenant, tenant_folders};
+pub use manifest::{Csv, Kopf, Manifest, Target, Zeichensatz};
+pub use mapping::{load_mapping, mapping_names};
+pub use schema::{instance_schema, mandant_schema, mapping_schema};
+pub use tenants::Tenants;
+
+/// The kinds of doors that the binary has.
+#[derive(Clone, Copy)]
+pub struct Registry<'a> {
+    /// Intakes by HTTP.
+    pub intakes: &'a [Arc<dyn HttpIntake>],
+    /// Kinds of receivers.
+    pub kinds: &'a [Arc<dyn ConnectorKind>],
+}
+
+/// Says whether a schema package has a message: standard, version, root element.
+pub type SchemaExists<'a> = &'a (dyn Fn(&str, &str, &str) -> bool + Sync);
+
+/// What loading needs beside the folder itself.
+#[derive(Clone, Copy)]
+pub struct LoadContext<'a> {
+    /// The kinds of doors.
+    pub registry: Registry<'a>,
+    /// Compiles scripts and conditions.
+    pub host: &'a Arc<MappingHost>,
+    /// Whether a message's schema is there.
+    pub schema_exists: SchemaExists<'a>,
+}

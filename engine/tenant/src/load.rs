@@ -2,12 +2,12 @@
 //! From a tenant's folder to a generation: read, check everything, and only then build.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use kop_core::{Diagnostic, TenantId, diagnostic::Severity};
+use kop_core::{Diagnostic, TenantId};
 use kop_mapping::JsonPath;
 
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
     generation::{Generation, Identity, LoadedMapping, Receiver, Route, RouteTarget},
     manifest::Target,
     mapping::{load_recorded, mapping_names},
-    source::SourceFile,
 };
 
 /// Mappings of one tenant.
@@ -61,8 +60,12 @@ pub fn load_tenant(
     let mappings = mappings(dir, library, &mut check, &mut record);
     senders(&mappings, &mut check);
     let parameters = Arc::new(read.parameter.clone());
-    let routes: Vec<Route> =
-        read.route.iter().enumerate().filter_map(|(n, route)| build_route(n, route, &parameters, &mut check)).collect();
+    let routes: Vec<Route> = read
+        .route
+        .iter()
+        .enumerate()
+        .map(|(n, route)| build_route(n, route, &parameters, &mut check))
+        .collect();
     let Check { mut problems, warnings, .. } = check;
     if !problems.is_empty() {
         problems.extend(warnings);
@@ -195,10 +198,15 @@ fn senders(mappings: &BTreeMap<String, Arc<LoadedMapping>>, check: &mut Check<'_
                     .at(
                         "KOP-K014",
                         &keys,
-                        format!("Für die Nachricht der Zuordnung „{}“ ist kein Absender genannt.", mapping.name),
+                        format!(
+                            "Für die Nachricht der Zuordnung „{}“ ist kein Absender genannt.",
+                            mapping.name
+                        ),
                         format!("No sender is named for the message of the mapping \"{}\".", mapping.name),
                     )
-                    .with_hint("Im Ziel absender = \"…\" nennen oder in mapping.toml kopf = { autor = \"…\" }.");
+                    .with_hint(
+                        "Im Ziel absender = \"…\" nennen oder in mapping.toml kopf = { autor = \"…\" }.",
+                    );
                 check.problems.push(problem);
             }
         }
@@ -210,11 +218,11 @@ fn build_route(
     route: &RouteDatei,
     parameters: &Arc<BTreeMap<String, String>>,
     check: &mut Check<'_>,
-) -> Option<Route> {
+) -> Route {
     let n = n.to_string();
     let mut condition = RouteCondition { wenn: route.wenn.clone(), ..RouteCondition::default() };
     if let Some(text) = &route.wenn.jsonpath {
-        match JsonPath::parse(text, Some(check.file.place(&["route", &n, "wenn", "jsonpath"]))) {
+        match JsonPath::parse(text, Some(&check.file.place(&["route", &n, "wenn", "jsonpath"]))) {
             Ok(path) => condition.jsonpath = Some(path),
             Err(problem) => check.problems.push(*problem),
         }
@@ -225,7 +233,7 @@ fn build_route(
             Err(problems) => check.problems.extend(problems),
         }
     }
-    Some(Route {
+    Route {
         name: route.name.clone(),
         otherwise: route.sonst,
         condition,
@@ -239,5 +247,5 @@ fn build_route(
                 parameters: target.parameter.clone(),
             })
             .collect(),
-    })
+    }
 }

@@ -22,7 +22,8 @@ use crate::{
 /// Folder of modules that scripts import.
 const SHARED: &str = "_gemeinsam";
 /// Placeholders of `dateiname`.
-const PLACEHOLDERS: [&str; 5] = ["vorgangsnummer", "nachrichten_uuid", "prozess_id", "nachrichtentyp", "datum"];
+const PLACEHOLDERS: [&str; 5] =
+    ["vorgangsnummer", "nachrichten_uuid", "prozess_id", "nachrichtentyp", "datum"];
 
 /// Loads a mapping by name. `tenant_dir` is the tenant's folder (its `zuordnungen/` goes first), `library` the
 /// folder of the shared mappings. Warnings go to `warnings`.
@@ -92,18 +93,16 @@ pub(crate) fn load_recorded(
     let shared = [open_own(SHARED)?, open_shipped(SHARED)?];
     let modules = imported(&script_file, &shared, &mut record).map_err(one)?;
     let tables = tables(&base, overlay.as_ref(), &mut record, warnings, &mut problems);
-    let mut parameters = parameters(&base, &mut record, &mut problems);
+    let parameters = parameters(&base, &mut record, &mut problems);
+    let mut overlay_parameters = BTreeMap::new();
     if let Some(overlay) = &overlay {
         let mut laid_over = Record::default();
-        parameters.extend(self::parameters(overlay, &mut laid_over, &mut problems));
+        overlay_parameters = self::parameters(overlay, &mut laid_over, &mut problems);
         record.extend(&laid_over.under("mandant/"));
     }
     let script_text: Arc<str> = script_file.text.as_str().into();
-    let compiled = ctx.host.compile(ScriptSource {
-        file: script_file.name.clone(),
-        text: script_file.text,
-        modules,
-    });
+    let compiled =
+        ctx.host.compile(ScriptSource { file: script_file.name.clone(), text: script_file.text, modules });
     match compiled {
         Ok(script) if problems.is_empty() => Ok((
             LoadedMapping {
@@ -115,6 +114,7 @@ pub(crate) fn load_recorded(
                 script_text,
                 tables: Arc::new(tables),
                 parameters,
+                overlay_parameters,
                 hash: record.hash(),
             },
             record,
@@ -148,18 +148,16 @@ fn check_manifest(
     problems: &mut Vec<Diagnostic>,
 ) {
     match &manifest.ziel {
-        Target::Xoev { standard, version, root } => {
-            if !(ctx.schema_exists)(standard, version, root) {
-                problems.push(
-                    Diagnostic::new(
-                        "KOP-K012",
-                        format!("Das Schema für {root} ({standard} {version}) ist nicht vorhanden."),
-                        format!("The schema of {root} ({standard} {version}) is not there."),
-                    )
-                    .with_place(file.place(&["ziel"]))
-                    .with_hint("Das Paket des Standards mit „kop schema import“ laden oder den Namen prüfen."),
-                );
-            }
+        Target::Xoev { standard, version, root } if !(ctx.schema_exists)(standard, version, root) => {
+            problems.push(
+                Diagnostic::new(
+                    "KOP-K012",
+                    format!("Das Schema für {root} ({standard} {version}) ist nicht vorhanden."),
+                    format!("The schema of {root} ({standard} {version}) is not there."),
+                )
+                .with_place(file.place(&["ziel"]))
+                .with_hint("Das Paket des Standards mit „kop schema import“ laden oder den Namen prüfen."),
+            );
         }
         Target::Csv if manifest.csv.spalten.is_empty() => problems.push(
             Diagnostic::new(
@@ -182,7 +180,10 @@ fn check_manifest(
             problems.push(
                 Diagnostic::new(
                     "KOP-K011",
-                    format!("{}: Der Dateiname ist keiner oder hat einen unbekannten Platzhalter.", file.name),
+                    format!(
+                        "{}: Der Dateiname ist keiner oder hat einen unbekannten Platzhalter.",
+                        file.name
+                    ),
                     format!("{}: The file name is none, or has an unknown placeholder.", file.name),
                 )
                 .with_place(file.place(&["dateiname"]))

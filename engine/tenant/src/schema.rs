@@ -55,7 +55,8 @@ fn part(whole: &mut Value, prefix: &str, schema: schemars::Schema) -> Value {
     });
     rename(&mut schema, prefix);
     if let Some(Value::Object(definitions)) = definitions
-        && let Some(target) = whole.as_object_mut().map(|object| object.entry("$defs").or_insert_with(|| json!({})))
+        && let Some(target) =
+            whole.as_object_mut().map(|object| object.entry("$defs").or_insert_with(|| json!({})))
         && let Some(target) = target.as_object_mut()
     {
         for (name, mut definition) in definitions {

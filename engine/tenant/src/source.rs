@@ -12,7 +12,7 @@ use crate::german::{english, german};
 
 /// A TOML file in memory.
 #[derive(Clone, Debug)]
-pub struct SourceFile {
+pub(crate) struct SourceFile {
     /// Name as diagnostics say it.
     pub name: String,
     /// The text.
@@ -21,7 +21,7 @@ pub struct SourceFile {
 
 impl SourceFile {
     /// A file under the name that diagnostics say.
-    pub fn new(name: impl Into<String>, text: String) -> Self {
+    pub(crate) fn new(name: impl Into<String>, text: String) -> Self {
         Self { name: name.into(), text }
     }
 
@@ -29,7 +29,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// KOP-K002 with the place: not TOML, or a setting is unknown, missing or of the wrong form.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Diagnostic> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Diagnostic> {
         toml::from_str(&self.text).map_err(|error| {
             let message = error.message();
             let mut place = self.at(&error.span().unwrap_or(0..0));
@@ -46,14 +46,15 @@ impl SourceFile {
     }
 
     /// The place of a run of bytes.
-    pub fn at(&self, span: &Range<usize>) -> Place {
+    pub(crate) fn at(&self, span: &Range<usize>) -> Place {
         let mut start = span.start.min(self.text.len());
         while !self.text.is_char_boundary(start) {
             start -= 1;
         }
         let before = &self.text[..start];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let snippet: String = self.text[line_start..].lines().next().unwrap_or_default().chars().take(200).collect();
+        let snippet: String =
+            self.text[line_start..].lines().next().unwrap_or_default().chars().take(200).collect();
         Place {
             file: self.name.clone(),
             line: count(before.bytes().filter(|&b| b == b'\n').count() + 1),
@@ -64,7 +65,7 @@ impl SourceFile {
 
     /// The place of a setting by the keys that lead to it; numbers count entries of a list from 0. Where the
     /// setting itself is not written, the place of the nearest one above it.
-    pub fn place(&self, keys: &[&str]) -> Place {
+    pub(crate) fn place(&self, keys: &[&str]) -> Place {
         let Ok(root) = DeTable::parse(&self.text) else { return self.at(&(0..0)) };
         let mut span = 0..0;
         let mut table = Some(root.get_ref());
@@ -99,7 +100,7 @@ fn count(n: usize) -> u32 {
 ///
 /// # Errors
 /// KOP-K001: the file is not there, not readable, too large or not UTF-8.
-pub fn read_bounded(path: &Path, name: &str, most: u64) -> Result<String, Diagnostic> {
+pub(crate) fn read_bounded(path: &Path, name: &str, most: u64) -> Result<String, Diagnostic> {
     let problem = |de: &str, en: &str, detail: String| {
         Diagnostic::new("KOP-K001", format!("Die Datei {name} {de}."), format!("The file {name} {en}."))
             .with_detail(detail)
