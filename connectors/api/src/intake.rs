@@ -50,6 +50,13 @@ pub trait HttpIntake: Send + Sync {
     /// Checks settings without touching the world.
     fn check(&self, settings: &serde_json::Value) -> Vec<SettingProblem>;
 
+    /// File extension of a stored payload of this format (`json`, `xml`), for `kop submit` and mapping tests.
+    fn payload_extension(&self) -> &'static str;
+
+    /// Content type and body of the request with which the vendor would send a stored payload and the files
+    /// beside it. A format that carries its files itself leaves `files` aside.
+    fn pack(&self, payload: Bytes, files: &[PayloadFile]) -> (String, Bytes);
+
     /// Takes the request apart, stores its files, hands it to the inbox and answers in the vendor's format:
     /// also for a refusal, in German, without internals.
     async fn handle(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> IntakeResponse;
@@ -57,6 +64,19 @@ pub trait HttpIntake: Send + Sync {
     /// The vendor's error answer for a problem that was found before [`HttpIntake::handle`] could run
     /// (unknown tenant, intake not open, busy).
     fn refuse(&self, refusal: &crate::inbox::Refusal) -> IntakeResponse;
+}
+
+/// A file beside a stored payload.
+#[derive(Clone, Debug)]
+pub struct PayloadFile {
+    /// A rendering of the form rather than an upload.
+    pub representation: bool,
+    /// File name.
+    pub name: String,
+    /// Media type.
+    pub content_type: String,
+    /// The bytes.
+    pub content: Bytes,
 }
 
 /// A payload taken apart: envelope and data parts in memory (bounded), files by reference.

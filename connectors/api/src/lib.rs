@@ -12,6 +12,8 @@ pub mod settings;
 
 pub use connector::{BlobRead, Blobs, Connector, ConnectorKind, World};
 pub use inbox::{Accepted, BlobSink, Inbox, Refusal, RefusalKind};
-pub use intake::{Adapter, HttpIntake, Intake, IntakePart, IntakeRequest, IntakeResponse, Normalised};
+pub use intake::{
+    Adapter, HttpIntake, Intake, IntakePart, IntakeRequest, IntakeResponse, Normalised, PayloadFile,
+};
 pub use secret::Secret;
 pub use settings::{SettingProblem, parse_settings};

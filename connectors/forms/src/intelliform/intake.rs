@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use kop_connector_api::{
-    Accepted, HttpIntake, Inbox, Intake, IntakeRequest, IntakeResponse, Refusal, RefusalKind, SettingProblem,
-    parse_settings,
+    Accepted, HttpIntake, Inbox, Intake, IntakeRequest, IntakeResponse, PayloadFile, Refusal, RefusalKind,
+    SettingProblem, parse_settings,
 };
 use kop_core::Clock;
 
@@ -118,6 +119,14 @@ impl HttpIntake for IntelliformIntake {
 
     fn check(&self, settings: &serde_json::Value) -> Vec<SettingProblem> {
         config::check(settings)
+    }
+
+    fn payload_extension(&self) -> &'static str {
+        "xml"
+    }
+
+    fn pack(&self, payload: Bytes, _: &[PayloadFile]) -> (String, Bytes) {
+        ("text/xml; charset=utf-8".to_owned(), payload)
     }
 
     async fn handle(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> IntakeResponse {

@@ -8,12 +8,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
 use kop_connector_api::{
-    Accepted, HttpIntake, Inbox, Intake, IntakePart, IntakeRequest, IntakeResponse, Refusal, RefusalKind,
-    SettingProblem, parse_settings,
+    Accepted, HttpIntake, Inbox, Intake, IntakePart, IntakeRequest, IntakeResponse, PayloadFile, Refusal,
+    RefusalKind, SettingProblem, parse_settings,
 };
 use multer::{Field, Multipart};
 
-use super::{SOURCE, answer, config, config::Settings, form_data};
+use super::{
+    SOURCE, answer, config,
+    config::Settings,
+    form_data,
+    pack::{PackedFile, pack},
+};
 use crate::{
     credentials::{Basic, Credentials},
     media_type::MediaType,
@@ -51,6 +56,16 @@ impl HttpIntake for OzgCloudIntake {
 
     fn check(&self, settings: &serde_json::Value) -> Vec<SettingProblem> {
         config::check(settings)
+    }
+
+    fn payload_extension(&self) -> &'static str {
+        "json"
+    }
+
+    fn pack(&self, payload: Bytes, files: &[PayloadFile]) -> (String, Bytes) {
+        let files: Vec<_> = files.iter().map(PackedFile::from).collect();
+        let (content_type, body) = pack(&payload, &files);
+        (content_type, body.into())
     }
 
     async fn handle(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> IntakeResponse {

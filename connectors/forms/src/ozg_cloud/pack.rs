@@ -3,6 +3,7 @@
 //! they take the same way as a request over the network.
 
 use bytes::Bytes;
+use kop_connector_api::PayloadFile;
 
 /// A file to be packed.
 #[derive(Clone, Debug)]
@@ -15,6 +16,17 @@ pub struct PackedFile {
     pub content_type: String,
     /// The bytes.
     pub content: Bytes,
+}
+
+impl From<&PayloadFile> for PackedFile {
+    fn from(file: &PayloadFile) -> Self {
+        Self {
+            field: if file.representation { "representation" } else { "attachment" }.to_owned(),
+            name: file.name.clone(),
+            content_type: file.content_type.clone(),
+            content: file.content.clone(),
+        }
+    }
 }
 
 /// The Content-Type header and the body of a request with this JSON and these files. Quotes and line breaks
