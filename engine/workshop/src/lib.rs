@@ -1,2 +1,13 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Placeholder.
+//! What authors of mappings use: a payload read without storing anything, a mapping run on it, and the tests
+//! beside a mapping. Everything runs through the flow's own executor, so a test cannot behave unlike
+//! production.
+
+pub mod case;
+pub mod compare;
+pub mod payload;
+pub mod preview;
+
+pub use case::{Case, CaseReport, Verdict, cases, run_case};
+pub use payload::{Doors, read_payload};
+pub use preview::Preview;
