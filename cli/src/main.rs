@@ -3,13 +3,17 @@
 //! everything else to standard error.
 
 mod commands;
+mod instance;
 mod language;
+mod machine;
 mod problems;
 mod registry;
+mod timeline;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use commands::{map::MapCommand, messages::MessagesCommand, schema::SchemaCommand, submit::Submission};
 
 /// KOP engine: nimmt Anträge aus Formularsystemen an und bringt sie als XÖV-Nachricht zum Fachverfahren.
 #[derive(Parser)]
@@ -18,7 +22,7 @@ struct Cli {
     /// Sprache der Ausgaben: de oder en (sonst nach LANG, im Zweifel Deutsch)
     #[arg(long, global = true, value_name = "SPRACHE", value_parser = ["de", "en"])]
     lang: Option<String>,
-    /// Ordner der Instanz; darin liegen die Daten unter daten/
+    /// Ordner der Instanz: der mit kop.toml
     #[arg(long, global = true, value_name = "ORDNER", default_value = ".")]
     instanz: PathBuf,
     /// Ausgabe als JSON, für Programme
@@ -30,6 +34,47 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Legt eine neue Instanz an, die sofort läuft
+    #[command(after_help = "Beispiel:\n  kop init meine-instanz")]
+    Init {
+        /// Neuer oder leerer Ordner
+        ordner: PathBuf,
+    },
+    /// Prüft die ganze Konfiguration, ohne etwas zu ändern
+    Check {
+        /// Ordner der Instanz; sonst der von --instanz
+        ordner: Option<PathBuf>,
+    },
+    /// Nimmt Anträge über HTTP an, verarbeitet sie und stellt zu
+    #[command(after_help = "Protokoll: KOP_LOG=info (warn, debug …); KOP_LOG_FORMAT=json für Programme.\n\
+                            Der Dienst spricht HTTP; davor gehört ein Reverse Proxy mit TLS.")]
+    Serve {
+        /// Adresse und Port statt der in kop.toml; Port 0 wählt einen freien
+        #[arg(long)]
+        adresse: Option<SocketAddr>,
+    },
+    /// Reicht einen Antrag aus einer Datei ein: derselbe Weg wie über HTTP, ohne HTTP
+    #[command(after_help = "Dateien in anlagen/ und representation/ neben dem Antrag gehen mit.\n\n\
+                            Beispiel:\n  kop submit eingaenge/fundsache.json")]
+    Submit {
+        /// Der Antrag, wie ein Formularserver ihn schickt (.json: OZG-Cloud, .xml: intelliForm)
+        antrag: PathBuf,
+        /// Mandant; nötig, wenn die Instanz mehrere hat
+        #[arg(long)]
+        mandant: Option<String>,
+        /// Eingangsart, wenn die Dateiendung nicht genügt
+        #[arg(long)]
+        quelle: Option<String>,
+    },
+    /// Zuordnungen: ausführen, ohne zu speichern, und testen
+    #[command(subcommand)]
+    Map(MapCommand),
+    /// Eingänge und Sendungen: aufzählen, ansehen, neu anstoßen
+    #[command(subcommand)]
+    Messages(MessagesCommand),
+    /// Schema-Pakete der XÖV-Standards: laden, aufzählen, ansehen
+    #[command(subcommand)]
+    Schema(SchemaCommand),
     /// Erklärt einen Fehlercode: was er bedeutet, wie es dazu kommt, was hilft
     #[command(
         after_help = "Beispiele:\n  kop explain KOP-M002\n  kop explain            alle Codes mit Überschrift"
@@ -38,10 +83,7 @@ enum Command {
         /// Der Code, z. B. KOP-M002; ohne Angabe werden alle aufgezählt
         code: Option<String>,
     },
-    /// Schema-Pakete der XÖV-Standards: laden, aufzählen, ansehen
-    #[command(subcommand)]
-    Schema(commands::schema::SchemaCommand),
-    /// Zeigt Eingangsarten, die diese Version kennt, mit ihren Einstellungen
+    /// Zeigt Eingangsarten und Zustellarten dieser Version mit ihren Einstellungen
     Doors,
     /// Schreibt Vervollständigungen für eine Shell auf die Standardausgabe
     #[command(after_help = "Beispiel:\n  kop completions bash > /etc/bash_completion.d/kop")]
@@ -53,15 +95,24 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let lang = language::choose(
-        cli.lang.as_deref(),
-        std::env::var("LC_ALL").or_else(|_| std::env::var("LANG")).ok(),
-    );
+    let locale = std::env::var("LC_ALL").or_else(|_| std::env::var("LANG")).ok();
+    let lang = language::choose(cli.lang.as_deref(), locale);
+    start_log(matches!(cli.command, Command::Serve { .. }));
+    let (folder, json) = (cli.instanz, cli.json);
     let mut out = std::io::stdout().lock();
     let done = match cli.command {
-        Command::Explain { code } => commands::explain::run(code.as_deref(), lang, cli.json, &mut out),
-        Command::Schema(command) => commands::schema::run(&command, &cli.instanz, lang, cli.json, &mut out),
-        Command::Doors => commands::doors::run(cli.json, &mut out),
+        Command::Init { ordner } => commands::init::run(&ordner, lang, &mut out),
+        Command::Check { ordner } => commands::check::run(&ordner.unwrap_or(folder), lang, json, &mut out),
+        Command::Serve { adresse } => commands::serve::run(&folder, adresse, lang, &mut out),
+        Command::Submit { antrag, mandant, quelle } => {
+            let what = Submission { tenant: mandant.as_deref(), source: quelle.as_deref(), file: &antrag };
+            commands::submit::run(&folder, &what, lang, json, &mut out)
+        }
+        Command::Map(command) => commands::map::run(&command, &folder, lang, json, &mut out),
+        Command::Messages(command) => commands::messages::run(&command, &folder, lang, json, &mut out),
+        Command::Schema(command) => commands::schema::run(&command, &folder, lang, json, &mut out),
+        Command::Explain { code } => commands::explain::run(code.as_deref(), lang, json, &mut out),
+        Command::Doors => commands::doors::run(json, &mut out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "kop", &mut out);
             Ok(ExitCode::SUCCESS)
@@ -69,6 +120,24 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         // A reader that went away (`kop explain | head`) is no failure of ours.
-        if error.kind() == std::io::ErrorKind::BrokenPipe { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return ExitCode::SUCCESS;
+        }
+        tracing::error!(%error, "The command failed.");
+        ExitCode::FAILURE
     })
+}
+
+/// Logs to standard error. A server says what it does; other commands only what goes wrong.
+fn start_log(serving: bool) {
+    let fallback = if serving { "info" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KOP_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(fallback));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if std::env::var("KOP_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        log.json().init();
+    } else {
+        log.with_ansi(false).init();
+    }
 }

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! What this binary can speak, as plain lists: the only place where the engine meets vendors.
+//! What this binary can speak, as plain lists: the only place where the engine meets vendors and receivers.
 
 use std::sync::Arc;
 
-use kop_connector_api::HttpIntake;
-use kop_core::{Clock, Zeitpunkt};
+use kop_connector_api::{Adapter, ConnectorKind, HttpIntake};
+use kop_forms::{intelliform, ozg_cloud};
+use kop_workshop::Doors;
 
-/// The machine's clock.
-struct MachineClock;
+use crate::machine::MachineClock;
 
-impl Clock for MachineClock {
-    // The one place where the machine is asked for the time; everything else is handed a clock.
-    #[allow(clippy::disallowed_methods)]
-    fn now(&self) -> Zeitpunkt {
-        Zeitpunkt::now()
-    }
+/// Every form vendor, in the order of the documentation.
+pub(crate) fn doors() -> Doors {
+    let intakes: Vec<Arc<dyn HttpIntake>> = vec![
+        Arc::new(ozg_cloud::OzgCloudIntake::new()),
+        Arc::new(intelliform::IntelliformIntake::new(Arc::new(MachineClock))),
+    ];
+    let adapters: Vec<Arc<dyn Adapter>> =
+        vec![Arc::new(ozg_cloud::OzgCloudAdapter), Arc::new(intelliform::IntelliformAdapter)];
+    Doors { intakes, adapters }
 }
 
-/// Every way to push submissions over HTTP, in the order of the documentation.
-pub(crate) fn intakes() -> Vec<Arc<dyn HttpIntake>> {
-    vec![
-        Arc::new(kop_forms::ozg_cloud::OzgCloudIntake::new()),
-        Arc::new(kop_forms::intelliform::IntelliformIntake::new(Arc::new(MachineClock))),
-    ]
+/// Every kind of receiver.
+pub(crate) fn kinds() -> Vec<Arc<dyn ConnectorKind>> {
+    vec![Arc::new(kop_files::FolderKind)]
 }

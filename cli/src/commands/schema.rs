@@ -11,7 +11,7 @@ use clap::Subcommand;
 use kop_core::{Diagnostic, diagnostic::Lang};
 use kop_xml::{PackageInfo, SchemaStore};
 
-use crate::problems;
+use crate::{instance::open_schemas, problems};
 
 /// What to do with schema packages.
 #[derive(Subcommand)]
@@ -44,7 +44,14 @@ pub(crate) fn run(
     json: bool,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
-    let store = match SchemaStore::open(&instance.join("daten/schemata"), None) {
+    // Without kop.toml the folder's usual place, so that packages can be looked at before there is an instance.
+    let opened = if instance.join("kop.toml").is_file() {
+        kop_tenant::InstanceConfig::load(instance)
+            .and_then(|config| open_schemas(&config.data_dir, config.schemas_dir.as_deref()))
+    } else {
+        open_schemas(&instance.join("daten"), None)
+    };
+    let store = match opened {
         Ok(store) => store,
         Err(found) => return problems::print(&found, lang, json, out),
     };
@@ -120,12 +127,18 @@ fn show(
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
     let parts: Vec<&str> = message.splitn(3, '/').collect();
-    let found = match parts.as_slice() {
-        [standard, version, root] => match store.find(standard, version) {
-            Some(package) => package.message(root).map_err(|problem| vec![problem]),
-            None => Err(vec![missing(standard, version)]),
-        },
-        _ => Err(vec![missing(message, "")]),
+    let [standard, version, root] = parts.as_slice() else {
+        let form = pick(
+            lang,
+            "Die Nachricht heißt <standard>/<version>/<wurzelelement>, z. B. xdomea/3.1.0/Abgabe.Abgabe.0401.",
+            "A message is named <standard>/<version>/<root>, e.g. xdomea/3.1.0/Abgabe.Abgabe.0401.",
+        );
+        writeln!(io::stderr(), "{form}")?;
+        return Ok(ExitCode::from(2));
+    };
+    let found = match store.find(standard, version) {
+        Some(package) => package.message(root).map_err(|problem| vec![problem]),
+        None => Err(vec![missing(standard, version)]),
     };
     let schema = match found {
         Ok(schema) => schema,
@@ -149,7 +162,7 @@ fn missing(standard: &str, version: &str) -> Diagnostic {
         format!("Das Schema „{standard} {version}“ ist nicht vorhanden."),
         format!("The schema \"{standard} {version}\" is not there."),
     )
-    .with_hint("„kop schema list“ zählt die vorhandenen auf; die Nachricht heißt <standard>/<version>/<wurzelelement>.")
+    .with_hint("„kop schema list“ zählt die vorhandenen auf.")
 }
 
 fn title(package: &PackageInfo) -> String {

@@ -2,7 +2,7 @@
 //! The way of a submission through the engine: accept → normalise → route → map → write → validate → deliver.
 //!
 //! [`Engine`] holds what every step needs; [`accept`] is the door for intakes, [`process`] makes messages of a
-//! stored submission, [`deliver`] brings them to their receivers, [`worker`] keeps both going. [`compose`] is
+//! stored submission, [`deliver`] brings them to their receivers, [`worker`] keeps both going. [`mod@compose`] is
 //! the one executor of mappings: production, `kop map run` and `kop map test` all use it.
 //!
 //! This room names no vendor and no connector; the binary hands both in as registry slices.

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `kop check`: reads the whole configuration as `kop serve` would and says what is wrong with it.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use kop_core::{Diagnostic, diagnostic::Lang};
+
+use crate::{instance::Instance, problems};
+
+/// Checks an instance. Exit code 1 when a tenant could not be loaded.
+pub(crate) fn run(folder: &Path, lang: Lang, json: bool, out: &mut impl Write) -> io::Result<ExitCode> {
+    let instance = match Instance::load(folder) {
+        Ok(instance) => instance,
+        Err(found) => return problems::print(&found, lang, json, out),
+    };
+    // A schema that cannot be compiled would only show when the first application arrives.
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let generations = instance.tenants.all();
+    for mapping in generations.iter().flat_map(|generation| generation.mappings.values()) {
+        if let kop_tenant::Target::Xoev { standard, version, root } = &mapping.manifest.ziel
+            && let Some(package) = instance.schemas.find(standard, version)
+            && let Err(problem) = package.message(root)
+        {
+            found.push(problem);
+        }
+    }
+    let failed = !instance.broken.is_empty() || !found.is_empty();
+    if json {
+        let tenants: Vec<_> = generations
+            .iter()
+            .map(|generation| {
+                serde_json::json!({
+                    "mandant": generation.tenant, "name": generation.name, "stufe": generation.stage,
+                    "generation": generation.hash, "routen": generation.routes.len(),
+                    "empfaenger": generation.receivers.len(), "zuordnungen": generation.mappings.len(),
+                    "warnungen": generation.warnings,
+                })
+            })
+            .collect();
+        let broken: Vec<_> = instance
+            .broken
+            .iter()
+            .map(|(name, problems)| serde_json::json!({ "mandant": name, "fehler": problems }))
+            .collect();
+        writeln!(
+            out,
+            "{:#}",
+            serde_json::json!({ "mandanten": tenants, "fehlerhaft": broken, "fehler": found })
+        )?;
+    } else {
+        for generation in &generations {
+            writeln!(
+                out,
+                "✓ {} ({}): {} {}, {} {}, {} {}",
+                generation.tenant,
+                generation.name,
+                generation.routes.len(),
+                pick(lang, "Wege", "routes"),
+                generation.receivers.len(),
+                pick(lang, "Empfänger", "receivers"),
+                generation.mappings.len(),
+                pick(lang, "Zuordnungen", "mappings"),
+            )?;
+            for warning in &generation.warnings {
+                write!(out, "{}", problems::paragraph(warning, lang, "  ", false))?;
+            }
+        }
+        for (name, found) in &instance.broken {
+            writeln!(out, "✗ {name}: {}", pick(lang, "kann nicht geladen werden", "cannot be loaded"))?;
+            for problem in found {
+                write!(out, "{}", problems::paragraph(problem, lang, "  ", false))?;
+            }
+        }
+        for problem in &found {
+            write!(out, "{}", problems::paragraph(problem, lang, "", false))?;
+        }
+        if generations.is_empty() && instance.broken.is_empty() {
+            writeln!(out, "{}", pick(lang, "Kein Mandant unter mandanten/.", "No tenant in mandanten/."))?;
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn pick(lang: Lang, german: &'static str, english: &'static str) -> &'static str {
+    match lang {
+        Lang::De => german,
+        Lang::En => english,
+    }
+}

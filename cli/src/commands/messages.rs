@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `kop messages`: what came in, what became of it, and trying again. Values from applications are masked;
+//! `--reveal` shows them and is logged.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::Subcommand;
+use kop_core::{Eingang, Feld, Inhalt, TenantId, Zeitpunkt, diagnostic::Lang, mask::mask};
+use kop_store::{
+    AccessEntry, DataFolder, DeliveryState, Found, FoundId, RetryTarget, Store, StoreError, SubmissionDetail,
+    SubmissionFilter, SubmissionState,
+};
+
+use crate::{machine::MachineClock, problems, timeline};
+
+/// What to do with messages.
+#[derive(Subcommand)]
+pub(crate) enum MessagesCommand {
+    /// Zählt Eingänge auf, die neuesten zuerst, mit ihrem Stand
+    #[command(
+        after_help = "Beispiele:\n  kop messages list\n  kop messages list --mandant musterstadt --klaerung"
+    )]
+    List {
+        /// Nur dieser Mandant
+        #[arg(long)]
+        mandant: Option<String>,
+        /// Nur Eingänge, um die sich jemand kümmern muss
+        #[arg(long)]
+        klaerung: bool,
+        /// Höchstens so viele
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        anzahl: u32,
+    },
+    /// Zeigt einen Eingang: Verlauf, Sendungen, Probleme, Angaben (verdeckt)
+    #[command(
+        after_help = "Beispiele:\n  kop messages show MUST-2026-000017\n  kop messages show 0190f3 --reveal"
+    )]
+    Show {
+        /// Vorgangsnummer, Nummer des Eingangs, der Sendung oder der Zustellung; der Anfang genügt
+        nummer: String,
+        /// Angaben aus dem Antrag unverdeckt zeigen; das wird mit dem Namen der Person protokolliert
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Stößt einen Eingang oder eine Zustellung neu an; gesendet werden dieselben Bytes
+    #[command(after_help = "Beispiel:\n  kop messages retry MUST-2026-000017")]
+    Retry {
+        /// Vorgangsnummer oder Nummer, wie bei „show“
+        nummer: String,
+    },
+}
+
+/// How to show.
+pub(crate) struct Showing<'a> {
+    pub(crate) tenant: Option<&'a TenantId>,
+    pub(crate) reveal: bool,
+    pub(crate) lang: Lang,
+    pub(crate) json: bool,
+}
+
+/// Runs one of the commands.
+pub(crate) fn run(
+    command: &MessagesCommand,
+    folder: &Path,
+    lang: Lang,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let config = match kop_tenant::InstanceConfig::load(folder) {
+        Ok(config) => config,
+        Err(found) => return problems::print(&found, lang, json, out),
+    };
+    let data = match DataFolder::attach(&config.data_dir) {
+        Ok(data) => data,
+        Err(StoreError::NotFound) => {
+            if json {
+                writeln!(out, "[]")?;
+            }
+            writeln!(io::stderr(), "{}", pick(lang, "Noch nichts eingegangen.", "Nothing has come in yet."))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let now = kop_core::Clock::now(&MachineClock);
+    runtime.block_on(async {
+        match command {
+            MessagesCommand::List { mandant, klaerung, anzahl } => {
+                let filter = SubmissionFilter {
+                    tenant: match mandant.as_deref().map(str::parse::<TenantId>).transpose() {
+                        Ok(tenant) => tenant,
+                        Err(error) => {
+                            writeln!(io::stderr(), "{error}")?;
+                            return Ok(ExitCode::from(2));
+                        }
+                    },
+                    limit: *anzahl,
+                    ..SubmissionFilter::default()
+                };
+                list(&data.store, filter, *klaerung, lang, json, out).await
+            }
+            MessagesCommand::Show { nummer, reveal } => {
+                let showing = Showing { tenant: None, reveal: *reveal, lang, json };
+                show(&data.store, nummer, &showing, now, out).await
+            }
+            MessagesCommand::Retry { nummer } => {
+                let exit = retry(&data.store, nummer, lang, json, now, out).await?;
+                drop(data);
+                if exit == ExitCode::SUCCESS { say_who(&config.data_dir, lang, out) } else { Ok(exit) }
+            }
+        }
+    })
+}
+
+async fn list(
+    store: &dyn Store,
+    filter: SubmissionFilter,
+    only_work_items: bool,
+    lang: Lang,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let page = match store.submissions(filter).await {
+        Ok(page) => page,
+        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
+    };
+    let mut rows = Vec::new();
+    for summary in page.items {
+        let Ok(detail) = store.submission(&summary.tenant, summary.submission_id).await else { continue };
+        let state = overall(&detail);
+        if only_work_items && state != "klaerungsfall" {
+            continue;
+        }
+        if !json {
+            writeln!(
+                out,
+                "{}  {:<15} {}  {:<14} {}",
+                summary.vorgangsnummer,
+                state,
+                local(summary.received_at),
+                summary.tenant,
+                summary.form_name.as_deref().or(summary.form_id.as_deref()).unwrap_or("–"),
+            )?;
+        }
+        let messages: Vec<_> = detail
+            .messages
+            .iter()
+            .map(|message| {
+                serde_json::json!({
+                    "id": message.message_id, "empfaenger": message.receiver, "zuordnung": message.mapping,
+                    "zustand": message.state,
+                })
+            })
+            .collect();
+        rows.push(serde_json::json!({
+            "id": summary.submission_id, "vorgangsnummer": summary.vorgangsnummer, "mandant": summary.tenant,
+            "quelle": summary.source, "formular": summary.form_id, "eingegangen": summary.received_at,
+            "zustand": state, "sendungen": messages,
+        }));
+    }
+    if json {
+        writeln!(out, "{:#}", serde_json::Value::Array(rows))?;
+    } else if rows.is_empty() {
+        writeln!(io::stderr(), "{}", pick(lang, "Nichts gefunden.", "Nothing found."))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One word for where a submission stands, the most urgent first.
+fn overall(detail: &SubmissionDetail) -> &'static str {
+    let states = || detail.deliveries.iter().map(|delivery| delivery.state);
+    if states().any(|state| state == DeliveryState::Abgewiesen) {
+        "abgewiesen"
+    } else if detail.work_items.iter().any(|item| item.closed_at.is_none()) {
+        "klaerungsfall"
+    } else if detail.submission.summary.state == SubmissionState::Eingegangen {
+        "eingegangen"
+    } else if states().all(|state| state == DeliveryState::Zugestellt) {
+        "zugestellt"
+    } else {
+        "unterwegs"
+    }
+}
+
+/// Shows one submission. Exit code 2 when there is no such number, or several.
+pub(crate) async fn show(
+    store: &dyn Store,
+    number: &str,
+    showing: &Showing<'_>,
+    now: Zeitpunkt,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let Showing { lang, json, reveal, tenant } = *showing;
+    let Some(found) = one(store, tenant, number, lang).await? else { return Ok(ExitCode::from(2)) };
+    if reveal {
+        let entry = AccessEntry {
+            tenant: found.tenant.clone(),
+            who: person(),
+            what: "reveal".into(),
+            submission_id: Some(found.submission_id),
+        };
+        // Without the entry nothing is shown.
+        if let Err(error) = store.log_access(entry, now).await {
+            return problems::print(&[error.diagnostic()], lang, json, out);
+        }
+    }
+    let detail = match store.submission(&found.tenant, found.submission_id).await {
+        Ok(detail) => detail,
+        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
+    };
+    let document: Option<Eingang> = serde_json::from_slice(&detail.submission.document).ok();
+    if json {
+        let document = document.map(|mut document| {
+            if !reveal {
+                mask_fields(&mut document.form_data);
+            }
+            if reveal {
+                serde_json::json!(document)
+            } else {
+                serde_json::json!({ "formData": document.form_data })
+            }
+        });
+        let value = serde_json::json!({
+            "eingang": detail.submission.summary, "zustand": overall(&detail), "dokument": document,
+            "sendungen": detail.messages, "zustellungen": detail.deliveries, "versuche": detail.attempts,
+            "klaerungsfaelle": detail.work_items, "verlauf": detail.events,
+        });
+        writeln!(out, "{value:#}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let summary = &detail.submission.summary;
+    let form = summary.form_name.as_deref().or(summary.form_id.as_deref()).unwrap_or("–");
+    writeln!(out, "{} · {form} · {} · {}", summary.vorgangsnummer, summary.tenant, overall(&detail))?;
+    writeln!(out, "\n{}", pick(lang, "Verlauf", "Timeline"))?;
+    for event in &detail.events {
+        writeln!(out, "  {}  {}", local(event.at), timeline::sentence(event, &detail, lang))?;
+    }
+    for message in &detail.messages {
+        writeln!(
+            out,
+            "\n{} {} → {} ({})",
+            pick(lang, "Sendung", "Message"),
+            &message.message_id.to_string()[..13],
+            message.receiver,
+            message.state
+        )?;
+        writeln!(
+            out,
+            "  {} {} {}",
+            pick(lang, "Zuordnung", "mapping"),
+            message.mapping,
+            message.mapping_hash.short()
+        )?;
+        for part in std::iter::once(&message.main).chain(&message.parts) {
+            writeln!(out, "  {} ({}, {} Bytes)", part.name, part.content_type, part.blob.size)?;
+        }
+    }
+    let open: Vec<_> = detail.work_items.iter().filter(|item| item.closed_at.is_none()).collect();
+    if !open.is_empty() {
+        writeln!(out, "\n{}", pick(lang, "Zu klären", "To be settled"))?;
+        for problem in open.iter().flat_map(|item| &item.diagnostics) {
+            write!(out, "{}", problems::paragraph(problem, lang, "  ", reveal))?;
+        }
+    }
+    if let Some(document) = document {
+        let heading = match (lang, reveal) {
+            (Lang::De, false) => "Angaben (verdeckt; --reveal zeigt sie und wird protokolliert)",
+            (Lang::De, true) => "Angaben",
+            (Lang::En, false) => "Fields (masked; --reveal shows them and is logged)",
+            (Lang::En, true) => "Fields",
+        };
+        writeln!(out, "\n{heading}")?;
+        fields(&document.form_data, "", reveal, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fields(list: &[Feld], path: &str, reveal: bool, out: &mut impl Write) -> io::Result<()> {
+    for feld in list {
+        let here = if path.is_empty() { feld.name.clone() } else { format!("{path}/{}", feld.name) };
+        match &feld.inhalt {
+            Inhalt::Wert(wert) if wert.text.is_empty() => {}
+            Inhalt::Wert(wert) => {
+                let shown = if reveal { wert.text.clone() } else { mask(&wert.text) };
+                writeln!(out, "  {here}: {shown}")?;
+            }
+            Inhalt::Felder(below) => fields(below, &here, reveal, out)?,
+            Inhalt::Wiederholungen(repeats) => {
+                for (n, below) in repeats.iter().enumerate() {
+                    fields(below, &format!("{here}[{}]", n + 1), reveal, out)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn mask_fields(list: &mut [Feld]) {
+    for feld in list {
+        match &mut feld.inhalt {
+            Inhalt::Wert(wert) => {
+                wert.text = mask(&wert.text);
+                wert.anzeige = wert.anzeige.as_deref().map(mask);
+            }
+            Inhalt::Felder(below) => mask_fields(below),
+            Inhalt::Wiederholungen(repeats) => repeats.iter_mut().for_each(|below| mask_fields(below)),
+        }
+    }
+}
+
+async fn retry(
+    store: &dyn Store,
+    number: &str,
+    lang: Lang,
+    json: bool,
+    now: Zeitpunkt,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let Some(found) = one(store, None, number, lang).await? else { return Ok(ExitCode::from(2)) };
+    let detail = match store.submission(&found.tenant, found.submission_id).await {
+        Ok(detail) => detail,
+        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
+    };
+    let waits = |state| !matches!(state, DeliveryState::Zugestellt | DeliveryState::Laufend);
+    let targets: Vec<RetryTarget> = match found.id {
+        FoundId::Delivery(delivery) => vec![RetryTarget::Delivery(delivery)],
+        FoundId::Message(message) => detail
+            .deliveries
+            .iter()
+            .filter(|delivery| delivery.message_id == message)
+            .map(|delivery| RetryTarget::Delivery(delivery.delivery_id))
+            .collect(),
+        FoundId::Submission(id) if detail.messages.is_empty() => vec![RetryTarget::Submission(id)],
+        FoundId::Submission(_) => detail
+            .deliveries
+            .iter()
+            .filter(|delivery| waits(delivery.state))
+            .map(|delivery| RetryTarget::Delivery(delivery.delivery_id))
+            .collect(),
+    };
+    if targets.is_empty() {
+        writeln!(
+            io::stderr(),
+            "{}",
+            pick(lang, "Es ist schon alles zugestellt.", "Everything is delivered already.")
+        )?;
+        return Ok(ExitCode::from(2));
+    }
+    for target in targets {
+        if let Err(error) = store.retry(&found.tenant, target, &person(), now).await {
+            return problems::print(&[error.diagnostic()], lang, json, out);
+        }
+    }
+    writeln!(out, "{} {}", found.vorgangsnummer, pick(lang, "neu angestoßen", "is tried again"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says who carries a retry out: the running service, or the next one.
+fn say_who(data_dir: &Path, lang: Lang, out: &mut impl Write) -> io::Result<ExitCode> {
+    let running = matches!(DataFolder::serve(data_dir), Err(StoreError::InUse(_)));
+    let sentence = if running {
+        pick(lang, "Der laufende Dienst übernimmt.", "The running service takes over.")
+    } else {
+        pick(
+            lang,
+            "Es läuft kein Dienst; „kop serve“ führt es aus.",
+            "No service is running; `kop serve` carries it out.",
+        )
+    };
+    writeln!(out, "{sentence}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a number stands for; says so when it is nothing or several things.
+async fn one(
+    store: &dyn Store,
+    tenant: Option<&TenantId>,
+    number: &str,
+    lang: Lang,
+) -> io::Result<Option<Found>> {
+    let found = match store.resolve(tenant, number).await {
+        Ok(found) => found,
+        Err(error) => {
+            writeln!(io::stderr(), "{}", error.diagnostic().text(lang))?;
+            return Ok(None);
+        }
+    };
+    match found.as_slice() {
+        [one] => Ok(Some(one.clone())),
+        [] => {
+            let none = pick(lang, "Diese Nummer gibt es nicht.", "There is no such number.");
+            writeln!(io::stderr(), "{none}")?;
+            Ok(None)
+        }
+        several => {
+            let many = pick(lang, "Mehrere passen:", "Several fit:");
+            writeln!(io::stderr(), "{many}")?;
+            for one in several {
+                writeln!(io::stderr(), "  {}  {}  {}", one.vorgangsnummer, one.tenant, one.submission_id)?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Who is at the terminal, as the system knows them.
+fn person() -> String {
+    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unbekannt".into())
+}
+
+fn local(at: Zeitpunkt) -> String {
+    let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap_or(jiff::tz::TimeZone::UTC);
+    at.to_zoned(zone).strftime("%d.%m.%Y %H:%M:%S").to_string()
+}
+
+fn pick(lang: Lang, german: &'static str, english: &'static str) -> &'static str {
+    match lang {
+        Lang::De => german,
+        Lang::En => english,
+    }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! `kop serve`: takes submissions in over HTTP, processes and delivers them, until it is stopped.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+};
+
+use kop_core::diagnostic::Lang;
+use kop_flow::{Worker, WorkerOptions};
+use kop_store::DataFolder;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{instance::Instance, problems};
+
+/// Serves an instance. Broken tenants are told and left out; the others go on.
+pub(crate) fn run(
+    folder: &Path,
+    address: Option<SocketAddr>,
+    lang: Lang,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let instance = match Instance::load(folder) {
+        Ok(instance) => instance,
+        Err(found) => return problems::print(&found, lang, false, out),
+    };
+    for (name, found) in &instance.broken {
+        tracing::error!(tenant = name, problems = found.len(), "Tenant left out; see kop check.");
+        problems::print(found, lang, false, out)?;
+    }
+    let data = match DataFolder::serve(&instance.config.data_dir) {
+        Ok(data) => data,
+        Err(error) => return problems::print(&[error.diagnostic()], lang, false, out),
+    };
+    let engine = instance.engine(data);
+    let address = address.unwrap_or(instance.config.address);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let listener = TcpListener::bind(address).await?;
+        let stop = CancellationToken::new();
+        let (mut end, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stopping = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! { _ = end.recv() => {} _ = hang_up.recv() => {} }
+            tracing::info!("Stopping; what is under way is finished first.");
+            stopping.cancel();
+        });
+        tracing::info!(address = %listener.local_addr()?, tenants = engine.tenants().all().len(), "Serving.");
+        let worker = tokio::spawn(Worker::new(engine.clone(), WorkerOptions::default()).run(stop.clone()));
+        let served = kop_server::serve(engine, instance.doors.intakes.clone(), listener, stop.clone()).await;
+        stop.cancel();
+        worker.await.map_err(io::Error::other)?;
+        served
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! An instance as the commands need it: configuration, script host, schemas, tenants.
+
+use std::{path::Path, sync::Arc};
+
+use kop_core::Diagnostic;
+use kop_flow::{Engine, EngineParts};
+use kop_mapping::{HostOptions, MappingHost};
+use kop_store::{DataFolder, Store};
+use kop_tenant::{InstanceConfig, LoadContext, Registry, Tenants};
+use kop_workshop::Doors;
+use kop_xml::SchemaStore;
+
+use crate::{machine, registry};
+
+/// Everything that is loaded from an instance's folder.
+pub(crate) struct Instance {
+    pub(crate) config: InstanceConfig,
+    pub(crate) host: Arc<MappingHost>,
+    pub(crate) schemas: Arc<SchemaStore>,
+    pub(crate) tenants: Arc<Tenants>,
+    /// Tenants that could not be loaded, by their folders' names.
+    pub(crate) broken: Vec<(String, Vec<Diagnostic>)>,
+    pub(crate) doors: Doors,
+}
+
+impl Instance {
+    /// Loads `kop.toml` and every tenant. A broken tenant is kept apart, a broken `kop.toml` is the end.
+    pub(crate) fn load(folder: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let config = InstanceConfig::load(folder)?;
+        let schemas = Arc::new(open_schemas(&config.data_dir, config.schemas_dir.as_deref())?);
+        let host = Arc::new(MappingHost::new(HostOptions::default()));
+        let doors = registry::doors();
+        let kinds = registry::kinds();
+        let exists =
+            |standard: &str, version: &str, root: &str| schema_exists(&schemas, standard, version, root);
+        let context = LoadContext {
+            registry: Registry { intakes: &doors.intakes, kinds: &kinds },
+            host: &host,
+            schema_exists: &exists,
+        };
+        let (tenants, broken) = Tenants::load_all(&config, &context);
+        Ok(Self { config, host, schemas, tenants: Arc::new(tenants), broken, doors })
+    }
+
+    /// The engine over an opened data folder.
+    pub(crate) fn engine(&self, data: DataFolder) -> Arc<Engine> {
+        Engine::new(EngineParts {
+            base_dir: self.config.base_dir.clone(),
+            tenants: self.tenants.clone(),
+            store: Arc::new(data.store) as Arc<dyn Store>,
+            blobs: Arc::new(data.blobs),
+            host: self.host.clone(),
+            schemas: self.schemas.clone(),
+            adapters: self.doors.adapters.clone(),
+            kinds: registry::kinds(),
+            clock: Arc::new(machine::MachineClock),
+            ids: Arc::new(machine::TimeOrderedIds),
+        })
+    }
+}
+
+/// Imported packages below the data folder, and the shipped profiles.
+pub(crate) fn open_schemas(data_dir: &Path, profiles: Option<&Path>) -> Result<SchemaStore, Vec<Diagnostic>> {
+    SchemaStore::open(&data_dir.join("schemata"), profiles)
+}
+
+/// Whether a message's schema is there, without compiling it.
+pub(crate) fn schema_exists(schemas: &SchemaStore, standard: &str, version: &str, root: &str) -> bool {
+    schemas
+        .find(standard, version)
+        .is_some_and(|package| package.info().messages.iter().any(|message| message.root == root))
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! A line of the timeline as a sentence.
+
+use kop_core::diagnostic::Lang;
+use kop_store::{EventRecord, SubmissionDetail, steps::event};
+
+/// The sentence of an event.
+pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang) -> String {
+    let param = |name: &str| match &line.params[name] {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let message = line.message_id.and_then(|id| detail.messages.iter().find(|one| one.message_id == id));
+    let receiver = message.map(|message| message.receiver.clone()).unwrap_or_default();
+    let (de, en) = match line.kind.as_str() {
+        event::EINGEGANGEN => {
+            (format!("eingegangen über {}", param("quelle")), format!("received from {}", param("quelle")))
+        }
+        event::ERNEUT_EINGEGANGEN => {
+            ("noch einmal gesendet; dieselbe Antwort gegeben".into(), "sent again; same answer given".into())
+        }
+        event::VERARBEITET => (
+            format!("verarbeitet, Sendungen: {}", param("nachrichten")),
+            format!("processed, messages: {}", param("nachrichten")),
+        ),
+        event::ZURUECKGESTELLT => ("zurückgestellt".into(), "put off".into()),
+        event::KLAERUNG => {
+            (format!("Klärungsfall: {}", param("code")), format!("work item: {}", param("code")))
+        }
+        event::KLAERUNG_BEENDET => ("Klärungsfall geschlossen".into(), "work item closed".into()),
+        event::NACHRICHT => (
+            format!("Sendung für {} erzeugt mit {}", param("empfaenger"), param("zuordnung")),
+            format!("message for {} made with {}", param("empfaenger"), param("zuordnung")),
+        ),
+        event::VERSUCH => (
+            format!("{receiver}: Versuch {} begonnen", param("versuch")),
+            format!("{receiver}: attempt {} started", param("versuch")),
+        ),
+        event::ZUGESTELLT => (format!("{receiver}: zugestellt"), format!("{receiver}: delivered")),
+        event::NACHVERFOLGT => (
+            format!("{receiver}: übergeben, wird nachverfolgt"),
+            format!("{receiver}: handed over, followed up"),
+        ),
+        event::WIEDERHOLUNG => (
+            format!("{receiver}: nicht gelungen ({}), nächster Versuch folgt", param("code")),
+            format!("{receiver}: failed ({}), will be tried again", param("code")),
+        ),
+        event::ABGEWIESEN => (
+            format!("{receiver}: abgewiesen ({})", param("code")),
+            format!("{receiver}: refused ({})", param("code")),
+        ),
+        event::AUFGEGEBEN => (
+            format!("{receiver}: aufgegeben ({})", param("code")),
+            format!("{receiver}: given up ({})", param("code")),
+        ),
+        event::UNKLAR => (
+            format!("{receiver}: unklar, ob angekommen ({})", param("code")),
+            format!("{receiver}: not known whether it arrived ({})", param("code")),
+        ),
+        event::NEU_ANGESTOSSEN => {
+            (format!("neu angestoßen von {}", param("von")), format!("tried again by {}", param("von")))
+        }
+        other => (other.to_owned(), other.to_owned()),
+    };
+    match lang {
+        Lang::De => de,
+        Lang::En => en,
+    }
+}
