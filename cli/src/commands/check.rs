@@ -55,15 +55,15 @@ pub(crate) fn run(folder: &Path, lang: Lang, json: bool, out: &mut impl Write) -
         for generation in &generations {
             writeln!(
                 out,
-                "✓ {} ({}): {} {}, {} {}, {} {}",
+                "✓ {} ({}) · {} {} · {} {} · {} {}",
                 generation.tenant,
                 generation.name,
+                pick(lang, "Wege:", "routes:"),
                 generation.routes.len(),
-                pick(lang, "Wege", "routes"),
+                pick(lang, "Empfänger:", "receivers:"),
                 generation.receivers.len(),
-                pick(lang, "Empfänger", "receivers"),
+                pick(lang, "Zuordnungen:", "mappings:"),
                 generation.mappings.len(),
-                pick(lang, "Zuordnungen", "mappings"),
             )?;
             for warning in &generation.warnings {
                 write!(out, "{}", problems::paragraph(warning, lang, "  ", false))?;
