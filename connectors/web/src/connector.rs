@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! The connector `http`: checks settings, builds the client, and carries out one exchange per attempt.
+
+use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use kop_connector_api::{Blobs, Connector, ConnectorKind, Secret, SettingProblem, World};
+use kop_core::{Clock, Diagnostic, Outcome, Repeatability, Sendung, Ticket};
+use reqwest::{
+    Body, Certificate, Client, RequestBuilder,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+    redirect, retry,
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    answer::{self, Answer},
+    body::{Payload, Progress, StopWhenDropped},
+    problem,
+    settings::{Form, Login, Plan},
+};
+
+/// A probe takes no longer.
+const LONGEST_PROBE: Duration = Duration::from_secs(30);
+
+/// Largest file of certificates.
+const LARGEST_CERTIFICATES: u64 = 1024 * 1024;
+
+/// The kind `http`: one POST per Sendung.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HttpKind;
+
+impl ConnectorKind for HttpKind {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn schema(&self) -> schemars::Schema {
+        schemars::schema_for!(crate::settings::HttpSettings)
+    }
+
+    fn check(&self, settings: &serde_json::Value) -> Vec<SettingProblem> {
+        Plan::read(settings).err().unwrap_or_default()
+    }
+
+    fn build(&self, settings: &serde_json::Value, world: &World) -> Result<Arc<dyn Connector>, Diagnostic> {
+        let plan = Plan::read(settings).map_err(|problems| {
+            let first = problems.into_iter().next();
+            let (de, en) = first.map_or_else(Default::default, |problem| (problem.de, problem.en));
+            Diagnostic::new("KOP-K006", format!("{de}."), format!("{en}."))
+        })?;
+        let client = client(&plan, &world.base_dir)?;
+        let http = Http { plan, client, blobs: world.blobs.clone(), clock: world.clock.clone() };
+        // A missing secret shows now rather than at the first delivery.
+        let _ = http.sign(http.client.head(http.plan.url.clone()))?;
+        Ok(Arc::new(http))
+    }
+}
+
+struct Http {
+    plan: Plan,
+    client: Client,
+    blobs: Arc<dyn Blobs>,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Connector for Http {
+    fn repeatability(&self) -> Repeatability {
+        if self.plan.repeatable { Repeatability::Idempotent } else { Repeatability::Unsafe }
+    }
+
+    /// Asks with HEAD, which must change nothing (RFC 9110 section 9.2.1). Any answer shows that someone is
+    /// there, also one that HEAD is not allowed; only refused access would stop a delivery too.
+    async fn probe(&self) -> Result<(), Diagnostic> {
+        let request = self.sign(self.client.head(self.plan.url.clone()))?;
+        let limit = self.plan.attempt.min(LONGEST_PROBE);
+        match tokio::time::timeout(limit, request.send()).await {
+            Ok(Ok(response)) if matches!(response.status().as_u16(), 401 | 403 | 407) => {
+                Err(problem::access_refused(response.status()))
+            }
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(problem::no_connection(&error)),
+            Err(_) => Err(problem::unreachable("time limit reached")),
+        }
+    }
+
+    async fn deliver(&self, sendung: &Sendung) -> Outcome {
+        let payload = match self.plan.form {
+            Form::Multipart => Payload::multipart(sendung),
+            Form::Einzeln => match Payload::single(sendung) {
+                Ok(payload) => payload,
+                Err(problem) => return Outcome::Reject(problem),
+            },
+        };
+        let request = match self.sign(self.client.post(self.plan.url.clone())) {
+            Ok(request) => request,
+            Err(problem) => return problem::retry(problem),
+        };
+        let progress = Arc::new(Progress::default());
+        let _guard = StopWhenDropped(progress.clone());
+        let length = payload.length;
+        let request = request
+            .header(&self.plan.key_header, sendung.delivery_id.to_string())
+            .header(CONTENT_TYPE, payload.content_type.as_str())
+            .header(CONTENT_LENGTH, length)
+            .body(Body::wrap_stream(payload.stream(
+                sendung.tenant.clone(),
+                self.blobs.clone(),
+                progress.clone(),
+            )));
+
+        let deadline = Instant::now() + self.plan.attempt;
+        let response = match timeout_at(deadline, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return answer::broken(&error, &progress),
+            Err(_) => return answer::late(&progress),
+        };
+        let complete = progress.handed() == length;
+        let mut answer = Answer::of(&response, &self.plan.reference_header, self.clock.now());
+        // The status has been said; a body that breaks or does not end takes nothing back.
+        answer.text = timeout_at(deadline, answer::text(response)).await.unwrap_or_default();
+        match progress.failure() {
+            // The receiver answered to half a request; what is wrong is on our side.
+            Some(failure) => problem::retry(failure.clone()),
+            None => answer.outcome(complete),
+        }
+    }
+
+    async fn follow_up(&self, _: &Ticket) -> Outcome {
+        Outcome::Unknown(problem::cannot_be_asked())
+    }
+}
+
+impl Http {
+    /// Adds the configured headers and the credentials. Secrets are read each time, so that a renewed one
+    /// needs no restart.
+    fn sign(&self, request: RequestBuilder) -> Result<RequestBuilder, Diagnostic> {
+        let request = request.headers(self.plan.headers.clone());
+        Ok(match &self.plan.login {
+            None => request,
+            Some(Login::Basic { user, password }) => {
+                request.basic_auth(user, Some(resolve(password)?.expose()))
+            }
+            Some(Login::Bearer { token }) => {
+                let token = resolve(token)?;
+                header_value(token.expose())?;
+                request.bearer_auth(token.expose())
+            }
+            Some(Login::Header { name, value }) => {
+                request.header(name, header_value(resolve(value)?.expose())?)
+            }
+        })
+    }
+}
+
+fn resolve(secret: &Secret) -> Result<kop_connector_api::secret::Resolved, Diagnostic> {
+    secret.resolve().map_err(|error| problem::not_set_up(error.to_string()))
+}
+
+/// A secret as a header's value that no log prints.
+fn header_value(secret: &str) -> Result<HeaderValue, Diagnostic> {
+    let mut value = HeaderValue::from_str(secret)
+        .map_err(|_| problem::not_set_up("the secret has characters that cannot stand in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn client(plan: &Plan, base_dir: &Path) -> Result<Client, Diagnostic> {
+    let encrypted = plan.url.scheme() == "https";
+    let mut builder = Client::builder()
+        .user_agent(concat!("KOP-engine/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(plan.connect)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        // Trying again is the engine's business, which records every attempt.
+        .retry(retry::never())
+        // A kept connection may be closed by the receiver at the very moment the next request goes out, and
+        // then nobody knows what arrived. Deliveries are rare enough to pay for a new one.
+        .pool_max_idle_per_host(0)
+        .https_only(encrypted);
+    if encrypted {
+        let certificates = plan.certificates.as_deref().map(|path| read_certificates(&base_dir.join(path)));
+        builder = builder.tls_certs_merge(certificates.transpose()?.unwrap_or_default());
+    } else {
+        // Without encryption no certificates are needed, and a machine without any shall do.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|error| problem::not_set_up(problem::root_cause(&error)))
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Diagnostic> {
+    let mut pem = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST_CERTIFICATES).read_to_end(&mut pem))
+        .map_err(|error| problem::not_set_up(format!("ca_datei: {}", error.kind())))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(problem::not_set_up("ca_datei: no certificates in PEM")),
+    }
+}
