@@ -42,6 +42,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// For a body of no bytes, which the HTTP stack never asks for.
+    pub(crate) fn start(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
     pub(crate) fn started(&self) -> bool {
         self.started.load(Ordering::Acquire)
     }
@@ -137,7 +142,7 @@ impl Payload {
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let sender = Sender { tenant, blobs, progress, segments: self.segments, open: None };
         try_unfold(sender, |mut sender| async move {
-            sender.progress.started.store(true, Ordering::Release);
+            sender.progress.start();
             let chunk = sender.next().await?;
             Ok(chunk.map(|chunk| {
                 sender.progress.handed.fetch_add(chunk.len() as u64, Ordering::AcqRel);

@@ -100,6 +100,9 @@ impl Connector for Http {
         let progress = Arc::new(Progress::default());
         let _guard = StopWhenDropped(progress.clone());
         let length = payload.length;
+        if length == 0 {
+            progress.start();
+        }
         let request = request
             .header(&self.plan.key_header, sendung.delivery_id.to_string())
             .header(CONTENT_TYPE, payload.content_type.as_str())

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! What can go wrong on the way to an HTTP receiver, in words of whoever looks after it. No address, no
-//! credential and no word of the receiver enters a text unmasked: all may hold what nobody else should read.
+//! What can go wrong on the way to an HTTP receiver, in words of whoever looks after it. No credential, no
+//! path of an address and no word of the receiver enters a text unmasked: all may hold what nobody else should
+//! read.
 
 use std::{error::Error, io, time::Duration};
 
