@@ -15,6 +15,7 @@ use crate::{Error, workspace};
 pub struct Instance {
     root: tempfile::TempDir,
     name: String,
+    binary: PathBuf,
 }
 
 impl Instance {
@@ -28,7 +29,69 @@ impl Instance {
         for library in ["mappings", "xoev-schemas"] {
             std::os::unix::fs::symlink(workspace().join(library), root.path().join(library))?;
         }
-        Ok(Self { root, name: name.to_owned() })
+        Ok(Self { root, name: name.to_owned(), binary: kop_binary()? })
+    }
+
+    /// The same instance under another build of the program.
+    #[must_use]
+    pub fn with_binary(mut self, binary: PathBuf) -> Self {
+        self.binary = binary;
+        self
+    }
+
+    /// Changes one file of the instance.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, or the change leaves it as it was: then the test would test nothing.
+    pub fn edit(&self, file: &str, change: impl FnOnce(&str) -> String) -> Result<(), Error> {
+        let path = self.folder().join(file);
+        let before = fs::read_to_string(&path)?;
+        let after = change(&before);
+        if before == after {
+            return Err(format!("{file}: nichts geändert").into());
+        }
+        Ok(fs::write(path, after)?)
+    }
+
+    /// Waits until `count` submissions or more are there and none of them is under way any more; the rows of
+    /// `kop messages list --json`, the newest first.
+    ///
+    /// # Errors
+    /// When that does not happen within 60 s.
+    pub async fn settled(&self, count: usize) -> Result<Vec<serde_json::Value>, Error> {
+        let mut last = Vec::new();
+        let settled = wait_until("Alle Eingänge sind verarbeitet", Duration::from_secs(60), || {
+            let rows = self.kop_json(&["messages", "list"])?;
+            let rows = rows.as_array().cloned().unwrap_or_default();
+            last.clone_from(&rows);
+            let open = |row: &serde_json::Value| {
+                !["zugestellt", "klaerungsfall", "abgewiesen"]
+                    .contains(&row["zustand"].as_str().unwrap_or_default())
+            };
+            Ok((rows.len() >= count && !rows.iter().any(open)).then_some(rows))
+        })
+        .await;
+        settled.map_err(|problem| format!("{problem}: {last:#?}").into())
+    }
+
+    /// The finished Sendungen below `ausgang/<receiver>`: directories with their marker.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn delivered(&self, receiver: &str) -> Result<Vec<PathBuf>, Error> {
+        let folder = self.folder().join("ausgang").join(receiver);
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.join(".fertig").is_file() {
+                found.push(path);
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// The instance's folder.
@@ -41,7 +104,7 @@ impl Instance {
     /// # Errors
     /// When the program cannot be started.
     pub fn kop(&self, args: &[&str]) -> Result<Output, Error> {
-        Ok(Command::new(kop_binary()?)
+        Ok(Command::new(&self.binary)
             .arg("--instanz")
             .arg(self.folder())
             .args(args)
@@ -83,7 +146,7 @@ impl Instance {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let log = self.root.path().join(format!("serve-{port}-{attempt}.log"));
             let out = fs::File::create(&log)?;
-            let child = Command::new(kop_binary()?)
+            let child = Command::new(&self.binary)
                 .arg("--instanz")
                 .arg(self.folder())
                 .args(["serve", "--adresse", &format!("127.0.0.1:{port}")])
@@ -220,12 +283,15 @@ fn client() -> Result<reqwest::Client, Error> {
         .build()?)
 }
 
-fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+/// Copies a folder, without what an earlier run left behind (`daten`, `ausgang`).
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).map_err(|e| format!("{}: {e}", from.display()))? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            // What an earlier run left behind is not part of the example.
             if !["daten", "ausgang"].contains(&entry.file_name().to_string_lossy().as_ref()) {
                 copy_folder(&entry.path(), &to.join(entry.file_name()))?;
             }

@@ -5,6 +5,7 @@
 //! Knows the program only from outside: its command line, its HTTP doors, the files it writes.
 
 pub mod forms;
+pub mod inputs;
 pub mod instance;
 pub mod schematron;
 pub mod shared;

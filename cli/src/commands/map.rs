@@ -195,7 +195,7 @@ async fn test(
     } else {
         paths.iter().map(|path| name_of(path)).collect()
     };
-    let (mut passed, mut failed) = (0, 0);
+    let (mut passed, mut failed) = (0_usize, 0_usize);
     let mut rows = Vec::new();
     for name in names {
         let mapping = match bench.load(&name) {
@@ -225,9 +225,16 @@ async fn test(
     if json {
         writeln!(out, "{:#}", serde_json::Value::Array(rows))?;
     } else {
-        writeln!(out, "\n{passed} passed, {failed} failed")?;
+        writeln!(out, "{}", tally(passed, failed, lang))?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tally(passed: usize, failed: usize, lang: Lang) -> String {
+    match lang {
+        Lang::De => format!("\n{passed} bestanden, {failed} fehlgeschlagen"),
+        Lang::En => format!("\n{passed} passed, {failed} failed"),
+    }
 }
 
 /// Why a case did not pass, indented lines.

@@ -16,15 +16,16 @@ use crate::{instance::open_schemas, problems};
 /// What to do with schema packages.
 #[derive(Subcommand)]
 pub(crate) enum SchemaCommand {
-    /// Lädt ein Paket aus dem XRepository: eine ZIP-Datei, wie sie heruntergeladen wurde, oder einen Ordner
-    #[command(
-        after_help = "Beispiele:\n  kop schema import xbau_2.6_xsd.zip\n  kop schema import ordner-mit-xsd/\n\n\
-                            Verweist das Paket auf Bibliotheken (XÖV-Code, Basisnachricht, DIN 91379), die ihm\n\
-                            fehlen, nennt der Befehl sie; sie werden auf demselben Weg einmal geladen."
-    )]
+    /// Lädt Pakete aus dem XRepository: ZIP-Dateien, wie sie heruntergeladen wurden, oder Ordner
+    #[command(after_help = "Beispiele:\n  kop schema import xbau_2.6_xsd.zip\n  \
+                            kop schema import xbau-kernmodul_1.3.0_xsd.zip xoev-bibliotheken/\n\n\
+                            Verweist ein Paket auf Bibliotheken (XÖV-Code, Basisnachricht, DIN 91379), die ihm\n\
+                            fehlen, nennt der Befehl sie; sie werden auf demselben Weg einmal geladen. Von\n\
+                            mehreren Paketen werden die zuerst geladen, auf die andere verweisen.")]
     Import {
-        /// ZIP-Datei oder Ordner
-        pfad: PathBuf,
+        /// ZIP-Dateien oder Ordner
+        #[arg(required = true)]
+        pakete: Vec<PathBuf>,
     },
     /// Zählt die vorhandenen Pakete auf
     List,
@@ -56,47 +57,89 @@ pub(crate) fn run(
         Err(found) => return problems::print(&found, lang, json, out),
     };
     match command {
-        SchemaCommand::Import { pfad } => import(&store, pfad, lang, json, out),
+        SchemaCommand::Import { pakete } => import(&store, pakete, lang, json, out),
         SchemaCommand::List => list(&store.list(), lang, json, out),
         SchemaCommand::Show { nachricht } => show(&store, nachricht, lang, json, out),
     }
 }
 
+/// The library that a package needs is not there (yet).
+const LACKS_LIBRARY: &str = "KOP-X042";
+
 fn import(
     store: &SchemaStore,
-    path: &Path,
+    paths: &[PathBuf],
     lang: Lang,
     json: bool,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
     if io::stderr().is_terminal() {
-        writeln!(io::stderr(), "{}", pick(lang, "Das Paket wird gelesen …", "Reading the package …"))?;
+        writeln!(io::stderr(), "{}", pick(lang, "Die Pakete werden gelesen …", "Reading the packages …"))?;
     }
-    let report = match store.import(path) {
-        Ok(report) => report,
-        Err(found) => return problems::print(&found, lang, json, out),
-    };
+    let mut reports = Vec::new();
+    let mut failures: Vec<Diagnostic> = Vec::new();
+    let mut waiting: Vec<&PathBuf> = paths.iter().collect();
+    // What lacks a library waits until another of the packages has brought it.
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        let mut lacking = Vec::new();
+        let mut still = Vec::new();
+        for path in waiting {
+            if !path.exists() {
+                failures.push(
+                    Diagnostic::new(
+                        "KOP-X048",
+                        "Die Datei oder den Ordner gibt es nicht.",
+                        "There is no such file or folder.",
+                    )
+                    .with_detail(path.display().to_string()),
+                );
+                continue;
+            }
+            match store.import(path) {
+                Ok(report) => reports.push(report),
+                Err(found) if found.iter().all(|one| one.code == LACKS_LIBRARY) => {
+                    lacking.extend(found);
+                    still.push(path);
+                }
+                Err(found) => failures.extend(found),
+            }
+        }
+        if still.len() == before {
+            failures.extend(lacking);
+            break;
+        }
+        waiting = still;
+    }
     if json {
-        let value = serde_json::json!({
-            "package": report.package, "new": report.new, "borrowed": report.borrowed, "hints": report.hints,
-        });
-        writeln!(out, "{value:#}")?;
-        return Ok(ExitCode::SUCCESS);
+        let imported: Vec<_> = reports
+            .iter()
+            .map(|report| {
+                serde_json::json!({
+                    "package": report.package, "new": report.new,
+                    "borrowed": report.borrowed, "hints": report.hints,
+                })
+            })
+            .collect();
+        writeln!(out, "{:#}", serde_json::json!({ "imported": imported, "problems": failures }))?;
+        return Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let state = if report.new {
-        pick(lang, "geladen", "imported")
-    } else {
-        pick(lang, "war schon vorhanden", "was there already")
-    };
-    writeln!(out, "{} {state}", title(&report.package))?;
-    line(&report.package, lang, out)?;
-    for (file, origin) in &report.borrowed {
-        writeln!(out, "  {} {file} ({origin})", pick(lang, "Bibliothek:", "library:"))?;
+    for report in &reports {
+        let state = if report.new {
+            pick(lang, "geladen", "imported")
+        } else {
+            pick(lang, "war schon vorhanden", "was there already")
+        };
+        writeln!(out, "{} {state}", title(&report.package))?;
+        line(&report.package, lang, out)?;
+        for (file, origin) in &report.borrowed {
+            writeln!(out, "  {} {file} ({origin})", pick(lang, "Bibliothek:", "library:"))?;
+        }
+        for hint in &report.hints {
+            writeln!(out, "  {} {}", pick(lang, "Hinweis:", "note:"), hint.text(lang))?;
+        }
     }
-    for hint in &report.hints {
-        writeln!(out, "  {} {}", pick(lang, "Hinweis:", "note:"), hint.text(lang))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    if failures.is_empty() { Ok(ExitCode::SUCCESS) } else { problems::print(&failures, lang, json, out) }
 }
 
 fn list(packages: &[PackageInfo], lang: Lang, json: bool, out: &mut impl Write) -> io::Result<ExitCode> {
