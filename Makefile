@@ -30,4 +30,5 @@ deps: ## Debian packages that building and testing need (as root; otherwise name
 	@scripts/deps.sh
 
 bench: deps ## µs per message beside libxml2's own parse and validate
+	$(CARGO) build --locked --release --package kop-cli
 	$(CARGO) bench --locked --package kop-bench

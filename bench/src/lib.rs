@@ -1,2 +1,11 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Placeholder.
+//! What the benchmarks share: one example instance in memory, a fair clock, and a loop on bare libxml2 to stand
+//! beside.
+
+pub mod bare;
+pub mod instance;
+pub mod measure;
+pub mod program;
+
+/// Whatever goes wrong in a benchmark, said as text.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;

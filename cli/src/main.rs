@@ -8,6 +8,7 @@ mod language;
 mod machine;
 mod problems;
 mod registry;
+mod schemas;
 mod timeline;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};

@@ -22,5 +22,5 @@ pub(crate) fn doors() -> Doors {
 
 /// Every kind of receiver.
 pub(crate) fn kinds() -> Vec<Arc<dyn ConnectorKind>> {
-    vec![Arc::new(kop_files::FolderKind)]
+    vec![Arc::new(kop_files::FolderKind), Arc::new(kop_web::HttpKind)]
 }

@@ -11,9 +11,16 @@ use std::{
 
 use kop_core::diagnostic::Lang;
 
+use crate::schemas;
+
 include!(concat!(env!("OUT_DIR"), "/library.rs"));
 
+/// Where the example names the schema of its configuration, and where an instance of its own has it.
+const SCHEMA_OF_EXAMPLE: &str = "../../../../docs/";
+const SCHEMA_OF_INSTANCE: &str = "../../schemata/";
+
 const KOP_TOML: &str = "\
+#:schema schemata/instanz.schema.json
 # Instanz von KOP engine. Pfade gelten ab diesem Ordner.
 [server]
 adresse = \"127.0.0.1:8080\"
@@ -45,9 +52,16 @@ pub(crate) fn run(folder: &Path, lang: Lang, out: &mut impl Write) -> io::Result
     for (path, bytes) in LIBRARY {
         match path.strip_prefix("examples/erste-schritte/") {
             Some("kop.toml" | "README.md") => {}
+            Some(path) if path.ends_with(".toml") => {
+                let text = String::from_utf8_lossy(bytes);
+                put(path, text.replace(SCHEMA_OF_EXAMPLE, SCHEMA_OF_INSTANCE).as_bytes())?;
+            }
             Some(path) => put(path, bytes)?,
             None => put(&format!("bibliothek/{path}"), bytes)?,
         }
+    }
+    for (name, schema) in schemas::all() {
+        put(&format!("schemata/{name}"), format!("{schema:#}\n").as_bytes())?;
     }
     let shown = folder.display();
     match lang {

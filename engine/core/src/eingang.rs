@@ -17,6 +17,11 @@ use crate::{
 /// Version of the Ablageformat written by this engine; readers refuse a greater one.
 pub const ABLAGEFORMAT_VERSION: u32 = 1;
 
+/// JSON Schema of [`Eingang`].
+pub fn ablageformat_schema() -> serde_json::Value {
+    schemars::schema_for!(Eingang).to_value()
+}
+
 /// One submission as the engine keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 /// Exponential backoff with a bound on the pause and on the number of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(description = "Wiederholung mit wachsendem Abstand, bis zu einer Grenze.")]
 pub struct RetrySchedule {
     /// Pause before the second attempt, in seconds.
+    #[schemars(description = "Pause vor dem zweiten Versuch, in Sekunden; danach jeweils doppelt so lang.")]
     pub erste_pause_s: u64,
     /// Longest pause, in seconds.
+    #[schemars(description = "Längste Pause, in Sekunden.")]
     pub laengste_pause_s: u64,
     /// Attempts in all; after the last one the delivery becomes a Klärungsfall.
+    #[schemars(description = "Versuche insgesamt; nach dem letzten wird die Zustellung ein Klärungsfall.")]
     pub versuche: u32,
 }
 

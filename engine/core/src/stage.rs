@@ -8,13 +8,17 @@ use serde::{Deserialize, Serialize};
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
+#[schemars(description = "Stufe eines Mandanten oder Empfängers.")]
 pub enum Stage {
     /// Invented data only.
+    #[schemars(description = "Nur erfundene Daten.")]
     #[default]
     Test,
     /// Acceptance by the authority before going live.
+    #[schemars(description = "Abnahme durch die Behörde vor dem Echtbetrieb.")]
     Abnahme,
     /// Legal acts.
+    #[schemars(description = "Rechtswirksame Vorgänge.")]
     Produktion,
 }
 

@@ -5,7 +5,7 @@ use kop_connector_api::{Secret, SettingProblem, parse_settings};
 
 use crate::credentials;
 
-/// Settings of `[eingang.intelliform]`.
+/// Eingang für intelliForm (AFM): SOAP `deposit` unter `/<mandant>/deposit`.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
