@@ -44,7 +44,11 @@ fn main() -> Result<(), Error> {
     whole_program(&instance)
 }
 
-fn steps(instance: &Instance, runtime: &tokio::runtime::Runtime, folder: &std::path::Path) -> Result<(), Error> {
+fn steps(
+    instance: &Instance,
+    runtime: &tokio::runtime::Runtime,
+    folder: &std::path::Path,
+) -> Result<(), Error> {
     let eingang = Arc::new(runtime.block_on(instance.eingang())?);
     let mapping = instance.mapping("bauantrag-xbau")?;
     let generation = instance.generation()?;
@@ -139,7 +143,10 @@ fn show(row: &Times) {
 
 fn ratio(name: &str, ours: f64, other: &str, theirs: f64, target: f64) {
     let mark = if ours <= theirs * target { "✓" } else { "✗" };
-    println!("{mark} {name}: {ours:.1} µs = {:.2} × {other} ({theirs:.1} µs); Ziel ≤ {target:.2}", ours / theirs);
+    println!(
+        "{mark} {name}: {ours:.1} µs = {:.2} × {other} ({theirs:.1} µs); Ziel ≤ {target:.2}",
+        ours / theirs
+    );
 }
 
 /// Everything but the network: intake, durable storage, two messages, two deliveries into folders.
@@ -182,7 +189,11 @@ fn end_to_end(instance: &Instance, runtime: &tokio::runtime::Runtime) -> Result<
             let mut open = 0;
             let page = engine
                 .store()
-                .submissions(SubmissionFilter { tenant: Some(tenant.clone()), limit: 1000, ..Default::default() })
+                .submissions(SubmissionFilter {
+                    tenant: Some(tenant.clone()),
+                    limit: 1000,
+                    ..Default::default()
+                })
                 .await
                 .map_err(|error| format!("{error:?}"))?;
             for row in &page.items {
@@ -257,8 +268,16 @@ fn whole_program(instance: &Instance) -> Result<(), Error> {
     }
     starts.sort_by(|a, b| a.milliseconds.total_cmp(&b.milliseconds));
     println!();
-    let (start, idle) = (starts[2].milliseconds, starts.iter().map(|one| one.idle_kib).max().unwrap_or_default());
-    println!("{} Start bis zur ersten Antwort: {start:.0} ms (Ziel ≤ 200)", if start <= 200.0 { "✓" } else { "✗" });
-    println!("{} Speicher in Ruhe: {:.1} MB (Ziel ≤ 50)", if idle <= 48_828 { "✓" } else { "✗" }, idle as f64 * 1.024 / 1000.0);
+    let (start, idle) =
+        (starts[2].milliseconds, starts.iter().map(|one| one.idle_kib).max().unwrap_or_default());
+    println!(
+        "{} Start bis zur ersten Antwort: {start:.0} ms (Ziel ≤ 200)",
+        if start <= 200.0 { "✓" } else { "✗" }
+    );
+    println!(
+        "{} Speicher in Ruhe: {:.1} MB (Ziel ≤ 50)",
+        if idle <= 48_828 { "✓" } else { "✗" },
+        idle as f64 * 1.024 / 1000.0
+    );
     Ok(())
 }

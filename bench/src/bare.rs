@@ -35,11 +35,8 @@ pub fn libxml2(folder: &Path, schema: &Path, document: &[u8]) -> Result<Subject<
             return Err("cc hat die Schleife auf libxml2 nicht übersetzt".into());
         }
     }
-    let mut child = Command::new(program)
-        .args([schema, &file])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        Command::new(program).args([schema, &file]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let answers = BufReader::new(child.stdout.take().ok_or("stdout")?);
     let mut running = Loop { child, answers };
     Ok(Box::new(move |times| running.turn(times)))

@@ -295,6 +295,29 @@ pub fn sicherer_dateiname(name: &str) -> String {
     }
 }
 
+/// A safe file name in the characters that XBau 2.6 and XBau-Kernmodul 1.3.0 allow in `dateiname`
+/// (`[-a-zA-Z0-9ÄÖÜäöüß _!=+~,;.#°§$%()\[\]]+\.[a-zA-Z0-9]+`): other letters lose their accents, everything else
+/// becomes `_`, and a name without an extension gets `.bin`. xdomea allows all of it too.
+pub fn xoev_dateiname(name: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-ÄÖÜäöüß _!=+~,;.#°§$%()[]".contains(c);
+    let mut out = String::new();
+    for c in sicherer_dateiname(name).nfc() {
+        if allowed(c) {
+            out.push(c);
+            continue;
+        }
+        let base: String = std::iter::once(c).nfd().filter(char::is_ascii_alphanumeric).collect();
+        out.push_str(if base.is_empty() { "_" } else { &base });
+    }
+    let (stem, ext) = match out.rsplit_once('.') {
+        Some((stem, ext)) if !stem.is_empty() => (stem, ext),
+        _ => (out.as_str(), ""),
+    };
+    let ext: String = ext.chars().filter(char::is_ascii_alphanumeric).collect();
+    if ext.is_empty() { format!("{out}.bin") } else { format!("{stem}.{ext}") }
+}
+
 impl Eingang {
     /// The Vorgang's UUID as text, for references in messages.
     pub fn vorgang_uuid(&self) -> String {
@@ -313,6 +336,22 @@ impl Eingang {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn xoev_file_names_keep_to_the_standards_characters() {
+        for (raw, name) in [
+            ("Lageplan 1:500 (Süd).pdf", "Lageplan 1_500 (Süd).pdf"),
+            ("Café & Küche.PDF", "Cafe _ Küche.PDF"),
+            ("O'Brien Łódź.jpg", "O_Brien _odz.jpg"),
+            ("Su\u{308}den.pdf", "Süden.pdf"),
+            ("ohne Endung", "ohne Endung.bin"),
+            ("komisch.p d f", "komisch.pdf"),
+            ("punkt.§", "punkt.§.bin"),
+            ("", "datei.bin"),
+        ] {
+            assert_eq!(xoev_dateiname(raw), name, "{raw}");
+        }
+    }
 
     #[test]
     fn file_names_cannot_leave_their_folder() {

@@ -144,10 +144,19 @@ async fn what_leaves_is_valid_for_profile_official_schema_and_schematron() -> Re
     send_bauantrag(&server, str::to_owned).await?;
     let answer = server.post_deposit(DEPOSIT, &inputs::deposit()?).await?;
     assert!(answer.status().is_success());
-    let rows = instance.settled(2).await?;
+    // Names that the standard does not allow as they are.
+    let mut odd = inputs::bauantrag()?;
+    odd.attachments[0].name = "Café & Küche 'neu'.PDF".to_owned();
+    odd.attachments[1].name = "ohne Endung".to_owned();
+    let form = odd.form_data.replace("c1f0b7d4-52c8", "c1f0b7d4-2222");
+    let answer = server.post_ozg_cloud(crate::TENANT, &form, odd.representation, odd.attachments).await?;
+    assert!(answer.status().is_success());
+    let rows = instance.settled(3).await?;
     assert!(rows.iter().all(|row| row["zustand"] == "zugestellt"), "{rows:#?}");
     for receiver in ["bauaufsicht", "dms", "strassenbau", "strassenverkehr"] {
-        files.push(message(&instance.delivered(receiver)?[0])?);
+        for sendung in instance.delivered(receiver)? {
+            files.push(message(&sendung)?);
+        }
     }
     // A message names the package that it was checked with: the official one.
     let shown = instance.kop_json(&["messages", "show", rows[0]["id"].as_str().unwrap_or_default()])?;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! File handles and what makes a file a part of the Sendung.
 
-use kop_core::{Diagnostic, eingang::sicherer_dateiname};
+use kop_core::{
+    Diagnostic,
+    eingang::{sicherer_dateiname, xoev_dateiname},
+};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
 use uuid::Uuid;
 
@@ -122,7 +125,7 @@ pub(super) fn register(engine: &mut Engine) {
             register_file(&f, &name)
         })
         .register_fn("datei_mit_uuid", |f: Datei| {
-            let name = f.anlage().map(kop_core::eingang::Anlage::sicherer_name).unwrap_or_default();
+            let name = f.anlage().map(|anlage| xoev_dateiname(&anlage.name)).unwrap_or_default();
             register_file(&f, &format!("{}_{name}", document_id(&f)))
         })
         .register_fn("stabile_uuid", |f: Datei| document_id(&f).to_string());
