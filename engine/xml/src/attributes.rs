@@ -9,7 +9,8 @@ use kop_core::Tree;
 use crate::{
     plan::{Attribute, Type, short_name},
     text,
-    write::{ATTRIBUTES, Writer, XSI_NIL, XSI_TYPE, illegal, plain},
+    value::{joined, plain, same_value},
+    write::{ANY_ATTRIBUTE, ATTRIBUTES, Writer, XSI_NIL, XSI_TYPE, illegal},
 };
 
 impl<'t> Writer<'t> {
@@ -19,9 +20,17 @@ impl<'t> Writer<'t> {
         for (number, attribute) in typ.attributes.iter().enumerate() {
             let slot = ATTRIBUTES + number as u16;
             let value = self.stack[given..].iter().find(|entry| entry.slot == slot).map(|entry| entry.tree);
-            let value = value.and_then(plain);
+            // `false` for a list's attribute: the writer is not to add it
+            let off = value == Some(&Tree::Bool(false)) && of_list(&attribute.name);
+            let tree = value.filter(|_| !off);
+            let value = tree.and_then(|tree| plain(tree).or_else(|| several(tree, attribute)));
+            if tree.is_some() && value.is_none() {
+                let (de, en) = ("Hier steht ein einzelner Wert.", "A single value belongs here.");
+                self.attribute_problem("KOP-X003", de, en, row, attribute);
+                continue;
+            }
             let value = match (&attribute.fixed, value) {
-                (Some(fixed), Some(given)) if **fixed != *given => {
+                (Some(fixed), Some(given)) if !same_value(fixed, &given, Some(&attribute.type_name)) => {
                     let (de, en) = (
                         "Das Schema gibt den Wert dieses Attributs fest vor.",
                         "The schema fixes the value of this attribute.",
@@ -30,6 +39,7 @@ impl<'t> Writer<'t> {
                     continue;
                 }
                 (_, Some(given)) => given,
+                (_, None) if off && !attribute.required => continue,
                 (fixed, None) => match self.supplied(typ, attribute, fixed.as_deref(), given) {
                     Some(value) => Cow::Borrowed(value),
                     None if attribute.required => {
@@ -58,29 +68,27 @@ impl<'t> Writer<'t> {
         for at in given..self.stack.len() {
             let entry = self.stack[at];
             match entry.slot {
-                XSI_NIL if *entry.tree == Tree::Bool(true) => {
+                XSI_NIL => {
                     self.xsi = true;
                     self.out.extend_from_slice(b" xsi:nil=\"true\"");
                 }
                 XSI_TYPE => {
                     let element = &self.plan.elements[self.rows[row as usize].element as usize];
                     let Tree::Text(name) = entry.tree else { continue };
-                    let local = name.rsplit(':').next().unwrap_or_default();
-                    let derived = &self.plan.types[element.typ as usize].derived;
-                    let Some((name, namespace, _)) = derived.iter().find(|(known, ..)| &**known == local)
-                    else {
+                    if name.starts_with('{') {
+                        self.any_type(name, row);
                         continue;
-                    };
-                    self.xsi = true;
-                    self.out.extend_from_slice(b" xsi:type=\"");
-                    if let Some(at) = namespace {
-                        self.used[*at as usize] = true;
-                        self.out.extend_from_slice(self.plan.namespaces[*at as usize].prefix.as_bytes());
-                        self.out.push(b':');
                     }
-                    self.out.extend_from_slice(name.as_bytes());
-                    self.out.push(b'"');
+                    let Some(chosen) = self.plan.types[element.typ as usize].choose(name) else { continue };
+                    self.xsi = true;
+                    if let Some(at) = chosen.namespace {
+                        self.used[at as usize] = true;
+                    }
+                    for part in [" xsi:type=\"", &chosen.qname, "\""] {
+                        self.out.extend_from_slice(part.as_bytes());
+                    }
                 }
+                ANY_ATTRIBUTE => self.any_attribute(entry.rest, entry.tree, row),
                 _ => {}
             }
         }
@@ -94,7 +102,7 @@ impl<'t> Writer<'t> {
         fixed: Option<&'t str>,
         given: usize,
     ) -> Option<&'t str> {
-        let of_list = matches!(&*attribute.name, "listURI" | "listVersionID");
+        let of_list = of_list(&attribute.name);
         if fixed.is_some() {
             return fixed.filter(|_| attribute.required || of_list);
         }
@@ -156,5 +164,29 @@ impl<'t> Writer<'t> {
             let slash = if path.is_empty() { "" } else { "/" };
             problem.target = Some(format!("{path}{slash}@{}", attribute.name));
         }
+    }
+}
+
+/// The attributes that name a code list.
+fn of_list(name: &str) -> bool {
+    matches!(name, "listURI" | "listVersionID")
+}
+
+/// The items of an `xs:list`, or text in ordered form.
+fn several<'t>(tree: &'t Tree, attribute: &Attribute) -> Option<Cow<'t, str>> {
+    joined(tree).filter(|_| attribute.list).or_else(|| blank(tree))
+}
+
+/// `{"#": []}`: there, but empty; `{"#": [{"$": " "}]}`: blank.
+pub(crate) fn blank(tree: &Tree) -> Option<Cow<'_, str>> {
+    let Tree::Map(entries) = tree else { return None };
+    let [(key, Tree::List(items))] = entries.as_slice() else { return None };
+    match items.as_slice() {
+        [] if &**key == "#" => Some(Cow::Borrowed("")),
+        [Tree::Map(entries)] if &**key == "#" => match entries.as_slice() {
+            [(key, Tree::Text(text))] if &**key == "$" => Some(Cow::Borrowed(text)),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The writer's walk through a content model: order, repeats, choices, what is mandatory. The entries of the
-//! element lie sorted by slot on the writer's stack.
+//! element lie sorted by slot on the writer's stack. The ordered form (`#`) goes as it stands.
+
+use kop_core::Tree;
 
 use crate::{
-    model::GroupKind,
-    plan::{Particle, Type},
-    write::{ATTRIBUTES, Writer},
+    arrange::{Step, arrange},
+    plan::{Content, Element, Particle, Type},
+    write::{ATTRIBUTES, Entry, ORDER, TEXT, Writer},
 };
-
-/// No more entries for a slot.
-const DONE: u32 = u32::MAX;
 
 impl<'t> Writer<'t> {
     /// A plain sequence: entries and slots are both in order.
@@ -57,146 +56,123 @@ impl<'t> Writer<'t> {
 
     /// Any content model.
     pub(crate) fn model(&mut self, typ: &'t Type, base: usize, row: u32) {
-        let cursors = self.cursors.len();
-        self.cursors.resize(cursors + typ.slots.len(), DONE);
-        for at in (base..self.stack.len()).rev() {
-            let slot = self.stack[at].slot;
-            if slot < ATTRIBUTES {
+        let slots = typ.slots.len();
+        let (cursors, steps) = (self.cursors.len(), self.steps.len());
+        // first the slots' next entries, then how many elements they make
+        self.cursors.resize(cursors + 2 * slots, 0);
+        let mut last = (u16::MAX, u32::MAX);
+        for at in base..self.stack.len() {
+            let Entry { slot, repeat, .. } = self.stack[at];
+            if slot >= ATTRIBUTES {
+                break;
+            }
+            if slot != last.0 {
                 self.cursors[cursors + usize::from(slot)] = at as u32;
+            } else if last.1 == 0 && repeat != 0 {
+                self.conflict(typ, slot, row);
+            }
+            if (slot, repeat) != last {
+                self.cursors[cursors + slots + usize::from(slot)] += 1;
+            }
+            last = (slot, repeat);
+        }
+        arrange(typ, &mut self.cursors[cursors + slots..], &mut self.steps);
+        for at in steps..self.steps.len() {
+            match self.steps[at] {
+                Step::Take { slot, count, min } => {
+                    let written = self.take(typ, slot, count, cursors, row);
+                    if written < min && !self.fixed(typ.slots[slot as usize].element, row) {
+                        self.missing(typ, slot, row);
+                    }
+                }
+                Step::Missing { branches } => self.missing_choice(typ, branches, row),
+                Step::Left { slot } => self.left_over(typ, slot, row),
             }
         }
-        self.particle(typ, &typ.particle, cursors, row);
-        for number in 0..typ.slots.len() {
-            if self.cursors[cursors + number] != DONE {
-                self.left_over(typ, number as u16, row);
-            }
-        }
+        self.steps.truncate(steps);
         self.cursors.truncate(cursors);
     }
 
-    fn present(&self, cursors: usize, slot: u16) -> bool {
-        self.cursors[cursors + usize::from(slot)] != DONE
-    }
-
-    fn covers(&self, cursors: usize, particle: &Particle) -> usize {
-        match particle {
-            Particle::Element { slot, .. } => usize::from(self.present(cursors, *slot)),
-            Particle::Group { slots, .. } => {
-                slots.iter().filter(|slot| self.present(cursors, **slot)).count()
-            }
-            Particle::Any => 0,
-        }
-    }
-
-    fn particle(&mut self, typ: &'t Type, particle: &'t Particle, cursors: usize, row: u32) {
-        match particle {
-            Particle::Any => {}
-            Particle::Element { slot, min, max } => {
-                let written = self.take(typ, *slot, *max, cursors, row);
-                if written < *min && !self.fixed(typ.slots[*slot as usize].element, row) {
-                    self.missing(typ, *slot, row);
-                }
-            }
-            Particle::Group { kind, max, children, emptiable, .. } => {
-                if self.covers(cursors, particle) == 0 {
-                    if !emptiable {
-                        self.missing_group(typ, *kind, children, cursors, row);
-                    }
-                    return;
-                }
-                let mut round = 0;
-                let mut before = usize::MAX;
-                while round < *max {
-                    // an entry that no branch takes must not turn the loop for ever
-                    let left = self.remaining(cursors, typ);
-                    if self.covers(cursors, particle) == 0 || left == before {
-                        break;
-                    }
-                    before = left;
-                    round += 1;
-                    match kind {
-                        GroupKind::Sequence | GroupKind::All => {
-                            for child in children {
-                                self.particle(typ, child, cursors, row);
-                            }
-                        }
-                        GroupKind::Choice => {
-                            let best = children.iter().rev().max_by_key(|child| self.covers(cursors, child));
-                            if let Some(branch) = best {
-                                self.particle(typ, branch, cursors, row);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn remaining(&self, cursors: usize, typ: &Type) -> usize {
-        let open = |number: &usize| self.cursors[cursors + number] != DONE;
-        (0..typ.slots.len())
-            .filter(open)
-            .map(|number| self.stack.len() - self.cursors[cursors + number] as usize)
-            .sum()
-    }
-
-    /// Writes up to `max` elements of a slot.
-    fn take(&mut self, typ: &'t Type, slot: u16, max: u32, cursors: usize, row: u32) -> u32 {
-        let cursor = self.cursors[cursors + usize::from(slot)];
-        if cursor == DONE {
-            return 0;
-        }
-        let first = cursor as usize;
+    /// Writes the next `count` elements of a slot.
+    fn take(&mut self, typ: &'t Type, slot: u16, count: u32, cursors: usize, row: u32) -> u32 {
+        let cursor = cursors + usize::from(slot);
         let length = self.stack.len();
         let same = |writer: &Self, at: usize| at < length && writer.stack[at].slot == slot;
-        let mut end = first;
-        let mut elements = 0;
-        while same(self, end) && elements < max {
-            let repeat = self.stack[end].repeat;
-            while same(self, end) && self.stack[end].repeat == repeat {
-                end += 1;
-            }
-            elements += 1;
-        }
-        self.cursors[cursors + usize::from(slot)] = if same(self, end) { end as u32 } else { DONE };
-        let element = typ.slots[slot as usize].element;
-        if self.stack[first].repeat == 0 {
-            return u32::from(self.element(element, first, end, row, 0));
-        }
-        let several = self.stack[first].repeat > 1 || end - first > 1 || same(self, end);
+        let mut at = self.cursors[cursor] as usize;
         let mut written = 0;
-        for at in first..end {
-            let repeat = if several { self.stack[at].repeat } else { 0 };
-            written += u32::from(self.element(element, at, at + 1, row, repeat));
+        for _ in 0..count {
+            let (first, repeat) = (at, self.stack[at].repeat);
+            while same(self, at) && self.stack[at].repeat == repeat {
+                at += 1;
+            }
+            // only one among several is numbered
+            let several = repeat > 1 || (repeat == 1 && same(self, at));
+            let number = if several { repeat } else { 0 };
+            written += u32::from(self.element(typ.slots[slot as usize].element, first, at, row, number));
         }
+        self.cursors[cursor] = at as u32;
         written
     }
 
-    fn missing_group(
-        &mut self,
-        typ: &'t Type,
-        kind: GroupKind,
-        children: &'t [Particle],
-        cursors: usize,
-        row: u32,
-    ) {
-        if kind != GroupKind::Choice {
-            for child in children {
-                if !child.emptiable() {
-                    self.particle(typ, child, cursors, row);
-                }
+    /// The ordered form: a list of maps with one entry each, written as it stands.
+    pub(crate) fn ordered(&mut self, typ: &'t Type, element: &'t Element, base: usize, row: u32) {
+        let (de, en) = (
+            "Die geordnete Form (\"#\") ist eine Liste von Maps mit je einem Eintrag und steht allein.",
+            "The ordered form (\"#\") is a list of maps with one entry each and stands alone.",
+        );
+        let mut found = None;
+        let mut others = false;
+        for entry in &self.stack[base..] {
+            match entry.slot {
+                ORDER => found = Some(entry.tree),
+                slot => others |= slot < ATTRIBUTES || slot == TEXT,
             }
-            return;
         }
-        let mut names = Vec::new();
-        for child in children {
-            match child {
-                Particle::Element { slot, .. } => names.push(&*typ.slots[*slot as usize].key),
-                Particle::Group { slots, .. } => {
-                    names.extend(slots.first().map(|slot| &*typ.slots[*slot as usize].key));
+        let Some(Tree::List(items)) = found.filter(|_| !others) else {
+            return self.problem("KOP-X003", de, en, row);
+        };
+        let mut counts = vec![0_u32; typ.slots.len()];
+        for item in items {
+            let entry = match item {
+                Tree::Map(entries) => entries.as_slice(),
+                _ => &[],
+            };
+            let [(key, value)] = entry else {
+                self.problem("KOP-X003", de, en, row);
+                continue;
+            };
+            if &**key == "$" {
+                if matches!(typ.content, Content::Simple | Content::Mixed) {
+                    self.text(value, typ, element, row);
+                } else {
+                    self.no_text(row);
                 }
-                Particle::Any => {}
+                continue;
             }
+            let first = self.stack.len();
+            self.put(typ, key, value, row);
+            for at in first..self.stack.len() {
+                let slot = self.stack[at].slot;
+                let Some(count) = counts.get_mut(usize::from(slot)) else {
+                    self.problem("KOP-X003", de, en, row);
+                    break;
+                };
+                *count += 1;
+                let number = if typ.slots[slot as usize].many { *count } else { 0 };
+                self.element(typ.slots[slot as usize].element, at, at + 1, row, number);
+            }
+            self.stack.truncate(first);
+        }
+    }
+
+    fn missing_choice(&mut self, typ: &'t Type, branches: &'t [Particle], row: u32) {
+        let mut names = Vec::new();
+        for child in branches {
+            let slot = match child {
+                Particle::Element { slot, .. } => Some(slot),
+                Particle::Group { slots, .. } => slots.first(),
+            };
+            names.extend(slot.map(|slot| &*typ.slots[*slot as usize].key));
         }
         let (de, en) = (
             "Hier muss eines der möglichen Elemente gefüllt sein.",

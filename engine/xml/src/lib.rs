@@ -5,7 +5,9 @@
 //! The room knows neither mappings nor tenants nor receivers; what it takes is a [`kop_core::Tree`] and what
 //! it gives is bytes and [`kop_core::Diagnostic`]s that name elements of the message.
 
+mod any;
 mod archive;
+mod arrange;
 mod attributes;
 mod content;
 mod files;
@@ -16,10 +18,13 @@ mod message;
 mod model;
 mod outline;
 mod package;
+mod parse;
 mod paths;
 mod plan;
+mod read;
 mod store;
 mod text;
+mod value;
 mod write;
 mod xsd;
 

@@ -13,6 +13,7 @@ use crate::{
     package::{Compiled, MessageInfo},
     paths::Paths,
     plan::Plan,
+    read,
     write,
 };
 
@@ -53,6 +54,16 @@ impl MessageSchema {
     pub fn write(&self, tree: &Tree, options: &WriteOptions) -> Result<Written, Vec<Diagnostic>> {
         let location = options.schema_location.then(|| file_name(&self.info.entry));
         write::write(&self.plan, tree, options, location)
+    }
+
+    /// Reads a document of this message back into the tree that [`Self::write`] takes (docs/xml-abbild.md).
+    ///
+    /// Names are those of the writer's keys; an element that may repeat is always a list; `#` holds what a map
+    /// cannot order. Comments, processing instructions, white space between elements and `xsi:schemaLocation`
+    /// are left out. Fails with all problems found (at most 50): KOP-X030 to X036. That the document is valid
+    /// is for [`Self::validate`] to say.
+    pub fn read(&self, xml: &[u8]) -> Result<Tree, Vec<Diagnostic>> {
+        read::read(&self.plan, xml)
     }
 
     /// Lets libxml2 judge the bytes against the entry document; `paths` of the same write give exact target

@@ -50,9 +50,22 @@ pub(crate) enum TypeRef {
 /// A piece of a content model, before names are resolved to slots.
 #[derive(Clone, Debug)]
 pub(crate) enum Raw {
-    Element { at: At, min: u32, max: u32 },
-    Group { kind: GroupKind, min: u32, max: u32, children: Vec<Raw> },
-    Any,
+    Element {
+        at: At,
+        min: u32,
+        max: u32,
+    },
+    Group {
+        kind: GroupKind,
+        min: u32,
+        max: u32,
+        children: Vec<Raw>,
+    },
+    /// `xs:any`
+    Any {
+        min: u32,
+        max: u32,
+    },
 }
 
 /// How the children of a group stand to each other.
@@ -72,6 +85,8 @@ pub(crate) struct RawAttribute {
     pub(crate) required: bool,
     pub(crate) fixed: Option<Box<str>>,
     pub(crate) type_name: Box<str>,
+    /// An `xs:list`.
+    pub(crate) list: bool,
 }
 
 /// A type with everything that its base types bring.
@@ -84,6 +99,8 @@ pub(crate) struct RawType {
     pub(crate) mixed: bool,
     pub(crate) is_abstract: bool,
     pub(crate) attributes: Vec<RawAttribute>,
+    /// `xs:anyAttribute`
+    pub(crate) any_attribute: bool,
     /// URN of the code list named in the annotation.
     pub(crate) list: Option<Box<str>>,
     /// URN of the code list that the documentation suggests.
@@ -161,7 +178,7 @@ impl Model {
                     }
                 }
                 Kind::Type => {
-                    if let Some((_, step)) = self.derivation(at)
+                    if let Some(step) = self.step(at)
                         && let Some(base) = self.node(step).attr("base")
                         && let Some(base) = self.find(Kind::Type, step, base)
                     {
@@ -173,6 +190,15 @@ impl Model {
         }
         self.substitutes = substitutes;
         self.derived = derived;
+    }
+
+    /// The extension or restriction by which a type derives from another one.
+    fn step(&self, at: At) -> Option<At> {
+        if &*self.node(at).name == "simpleType" {
+            let (node, _) = self.children(at).find(|(_, child)| &*child.name == "restriction")?;
+            return Some(At { node, ..at });
+        }
+        self.derivation(at).map(|(_, step)| step)
     }
 
     /// `complexContent`/`simpleContent` of a complex type, and the extension or restriction in it.
@@ -315,7 +341,7 @@ impl Model {
         }
         let Some((content, step)) = self.derivation(at) else {
             found.content = self.content(at, depth);
-            found.attributes = self.attributes(at, depth);
+            self.override_attributes(&mut found, at, depth);
             return found;
         };
         let base = self.node(step).attr("base").and_then(|base| self.type_ref(step, base));
@@ -324,7 +350,9 @@ impl Model {
         found.list = found.list.or(base.list);
         found.suggested = found.suggested.or(base.suggested);
         found.attributes = base.attributes;
-        self.override_attributes(&mut found.attributes, step, depth);
+        // a restriction keeps no wildcard that it does not repeat
+        found.any_attribute = base.any_attribute && &*self.node(step).name == "extension";
+        self.override_attributes(&mut found, step, depth);
         if &*content.name == "simpleContent" {
             found.simple = Some(base.simple.unwrap_or_else(|| "string".into()));
             return found;
@@ -344,9 +372,13 @@ impl Model {
         found
     }
 
+    /// The built-in type at the base of a simple type; `list` for an `xs:list`, `string` for a union.
     fn built_in_base(&self, at: At, depth: usize) -> Box<str> {
         let text = || "string".into();
         let Some((node, step)) = self.children(at).next() else { return text() };
+        if &*step.name == "list" {
+            return "list".into();
+        }
         let base = match (step.attr("base"), depth < MAX_CHAIN) {
             (Some(base), true) => self.type_ref(At { node, ..at }, base),
             _ => None,
@@ -375,7 +407,7 @@ impl Model {
         }
         let kind = match &*node.name {
             "element" => return Some(Raw::Element { at, min, max }),
-            "any" => return Some(Raw::Any),
+            "any" => return Some(Raw::Any { min, max }),
             "group" => {
                 let inner = self.content(self.find(Kind::Group, at, node.attr("ref")?)?, depth)?;
                 if (min, max) == (1, 1) {
@@ -393,18 +425,13 @@ impl Model {
         Some(Raw::Group { kind, min, max, children })
     }
 
-    fn attributes(&self, at: At, depth: usize) -> Vec<RawAttribute> {
-        let mut all = Vec::new();
-        self.override_attributes(&mut all, at, depth);
-        all
-    }
-
-    fn override_attributes(&self, all: &mut Vec<RawAttribute>, at: At, depth: usize) {
+    fn override_attributes(&self, found: &mut RawType, at: At, depth: usize) {
         for (node, child) in self.children(at) {
             let here = At { node, ..at };
             match &*child.name {
                 "attribute" => {
                     let Some(attribute) = self.attribute(here) else { continue };
+                    let all = &mut found.attributes;
                     let place = all
                         .iter()
                         .position(|old| old.name == attribute.name && old.namespace == attribute.namespace);
@@ -419,9 +446,10 @@ impl Model {
                     let group =
                         child.attr("ref").and_then(|name| self.find(Kind::AttributeGroup, here, name));
                     if let Some(group) = group {
-                        self.override_attributes(all, group, depth + 1);
+                        self.override_attributes(found, group, depth + 1);
                     }
                 }
+                "anyAttribute" => found.any_attribute = true,
                 _ => {}
             }
         }
@@ -433,6 +461,7 @@ impl Model {
         let type_name =
             node.attr("type").map_or("string", |name| name.rsplit(':').next().unwrap_or(name)).into();
         let fixed: Option<Box<str>> = node.attr("fixed").map(Into::into);
+        let list = self.is_list(at);
         let Some(reference) = node.attr("ref") else {
             let form = node.attr("form").or_else(|| self.document(at).root().attr("attributeFormDefault"));
             let namespace = if form == Some("qualified") { self.target(at).clone() } else { "".into() };
@@ -442,6 +471,7 @@ impl Model {
                 required,
                 fixed,
                 type_name,
+                list,
             });
         };
         let (namespace, name) = self.document(at).qname(at.node, reference, self.target(at))?;
@@ -450,7 +480,25 @@ impl Model {
             return None;
         }
         let fixed = fixed.or_else(|| self.node(global?).attr("fixed").map(Into::into));
-        Some(RawAttribute { name: name.into(), namespace: namespace.into(), required, fixed, type_name })
+        let list = global.is_some_and(|global| self.is_list(global));
+        Some(RawAttribute {
+            name: name.into(),
+            namespace: namespace.into(),
+            required,
+            fixed,
+            type_name,
+            list,
+        })
+    }
+
+    /// Whether an attribute's type is an `xs:list`.
+    fn is_list(&self, at: At) -> bool {
+        let simple = match self.element_type(at) {
+            Some(TypeRef::BuiltIn(name)) => name,
+            Some(TypeRef::At(at)) => self.built_in_base(at, 0),
+            None => return false,
+        };
+        is_list(&simple)
     }
 
     /// Prefix for a name space: what its own documents call it, else what any document calls it.
@@ -458,4 +506,9 @@ impl Model {
         let own = self.instances.iter().filter(|instance| &*instance.target == namespace);
         own.chain(&self.instances).find_map(|instance| instance.document.prefix_of(namespace))
     }
+}
+
+/// Whether a simple type's base is a list of values.
+pub(crate) fn is_list(simple: &str) -> bool {
+    matches!(simple, "list" | "IDREFS" | "NMTOKENS" | "ENTITIES")
 }

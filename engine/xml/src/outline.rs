@@ -44,10 +44,11 @@ impl Lines<'_> {
         }
         self.open.push(number);
         self.particle(typ, &typ.particle, depth);
-        for (name, _, derived) in &typ.derived {
-            self.line(depth, &format!("(\"@xsi:type\": \"{name}\")"));
-            if !self.open.contains(derived) {
-                self.inside(*derived, depth + 1);
+        // what may stand for a concrete type is not listed: all codes derive from one
+        for derived in typ.derived.iter().filter(|_| typ.is_abstract) {
+            self.line(depth, &format!("(\"@xsi:type\": \"{}\")", derived.name));
+            if !self.open.contains(&derived.typ) {
+                self.inside(derived.typ, depth + 1);
             }
         }
         self.open.pop();
@@ -55,7 +56,6 @@ impl Lines<'_> {
 
     fn particle(&mut self, typ: &Type, particle: &Particle, depth: usize) {
         match particle {
-            Particle::Any => {}
             Particle::Element { slot, min, max } => self.element(typ, *slot, &times(*min, *max), depth),
             Particle::Group { kind, min, max, children, .. } => {
                 let plain = (*min, *max) == (1, 1) && *kind != GroupKind::Choice;
@@ -77,6 +77,9 @@ impl Lines<'_> {
         let plan = self.plan;
         let key = &typ.slots[slot as usize].key;
         let element = &plan.elements[typ.slots[slot as usize].element as usize];
+        if element.raw {
+            return self.line(depth, &format!("{{Namensraum}}Name  {times}  (beliebige Elemente)"));
+        }
         let inner = &plan.types[element.typ as usize];
         let mut words = format!("{key}  {times}");
         let name = inner.name.as_deref().or(inner.simple.as_deref());
@@ -92,7 +95,7 @@ impl Lines<'_> {
             let _ = write!(words, " (sonst \"{default}\")");
         }
         let cut = self.open.contains(&element.typ) || depth >= MAX_DEPTH || self.count >= MAX_LINES;
-        let has_more = !inner.slots.is_empty() || !inner.attributes.is_empty() || !inner.derived.is_empty();
+        let has_more = !inner.slots.is_empty() || !inner.attributes.is_empty() || inner.is_abstract;
         if cut && has_more {
             words.push_str("  …");
         }

@@ -2,7 +2,10 @@
 //! The writer's plan of one message: elements, types and content models as numbers into flat tables, names
 //! with their prefixes ready to copy. Made once per message from the [`Model`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     model::{At, GroupKind, Kind, Model, Raw, RawType, TypeRef},
@@ -39,7 +42,12 @@ pub(crate) struct Element {
     pub(crate) fixed: Option<Box<str>>,
     pub(crate) default: Option<Box<str>>,
     pub(crate) nillable: bool,
+    /// Stands for whatever `xs:any` lets in; its name comes with the document.
+    pub(crate) raw: bool,
 }
+
+/// Key of the slot that stands for `xs:any`; no name of an element.
+pub(crate) const ANY: &str = "*";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
@@ -49,7 +57,7 @@ pub(crate) enum Content {
     Simple,
     /// Children.
     Children,
-    /// Children with text between them (also `xs:anyType`).
+    /// Children with text between them.
     Mixed,
 }
 
@@ -70,8 +78,25 @@ pub(crate) struct Type {
     pub(crate) attributes: Vec<Attribute>,
     /// URN and short name of the code list.
     pub(crate) list: Option<CodeList>,
-    /// For abstract types: names and types that may stand for it.
-    pub(crate) derived: Vec<(Box<str>, Option<u16>, u32)>,
+    /// Whether it lets in attributes that the schema does not name.
+    pub(crate) any_attribute: bool,
+    /// Slot of what `xs:any` lets in.
+    pub(crate) any: Option<u16>,
+    /// Named types that `xsi:type` may choose instead, a concrete type's own name among them.
+    pub(crate) derived: Vec<Derived>,
+}
+
+/// A type that `xsi:type` may name.
+#[derive(Debug)]
+pub(crate) struct Derived {
+    /// Local name.
+    pub(crate) name: Box<str>,
+    /// Name with prefix, as written.
+    pub(crate) qname: Box<str>,
+    /// Number in `namespaces`.
+    pub(crate) namespace: Option<u16>,
+    /// Number in `types`.
+    pub(crate) typ: u32,
 }
 
 #[derive(Debug)]
@@ -81,6 +106,8 @@ pub(crate) struct Slot {
     pub(crate) element: u32,
     pub(crate) min: u32,
     pub(crate) max: u32,
+    /// Whether it may occur more than once below one element, wherever in the content model.
+    pub(crate) many: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -104,13 +131,14 @@ pub(crate) struct Attribute {
     pub(crate) required: bool,
     pub(crate) fixed: Option<Box<str>>,
     pub(crate) type_name: Box<str>,
+    /// An `xs:list`.
+    pub(crate) list: bool,
 }
 
 #[derive(Debug)]
 pub(crate) enum Particle {
     Element { slot: u16, min: u32, max: u32 },
     Group { kind: GroupKind, min: u32, max: u32, children: Vec<Particle>, slots: Vec<u16>, emptiable: bool },
-    Any,
 }
 
 impl Particle {
@@ -119,7 +147,28 @@ impl Particle {
         match self {
             Self::Element { min, .. } => *min == 0,
             Self::Group { emptiable, .. } => *emptiable,
-            Self::Any => true,
+        }
+    }
+
+    /// An empty content model.
+    fn nothing() -> Self {
+        let (children, slots) = (Vec::new(), Vec::new());
+        Self::Group { kind: GroupKind::Sequence, min: 1, max: 1, children, slots, emptiable: true }
+    }
+
+    /// How often a slot's element may occur at most.
+    fn most(&self, wanted: u16) -> u32 {
+        match self {
+            Self::Element { slot, max, .. } => u32::from(*slot == wanted).saturating_mul(*max),
+            Self::Group { slots, .. } if slots.binary_search(&wanted).is_err() => 0,
+            Self::Group { kind, max, children, .. } => {
+                let each = children.iter().map(|child| child.most(wanted));
+                let once = match kind {
+                    GroupKind::Choice => each.max().unwrap_or(0),
+                    GroupKind::Sequence | GroupKind::All => each.fold(0, u32::saturating_add),
+                };
+                once.saturating_mul(*max)
+            }
         }
     }
 }
@@ -129,6 +178,14 @@ impl Type {
     pub(crate) fn slot(&self, key: &str) -> Option<u16> {
         let at = self.by_key.binary_search_by(|slot| (*self.slots[*slot as usize].key).cmp(key)).ok()?;
         Some(self.by_key[at])
+    }
+
+    /// The type that an `xsi:type` chooses: local name, or `prefix:name`. A prefix that the plan does not use
+    /// is taken for another spelling.
+    pub(crate) fn choose(&self, name: &str) -> Option<&Derived> {
+        let local = name.rsplit(':').next().unwrap_or(name);
+        let exact = self.derived.iter().find(|derived| *derived.qname == *name);
+        exact.or_else(|| self.derived.iter().find(|derived| &*derived.name == local))
     }
 }
 
@@ -143,14 +200,24 @@ pub(crate) fn compile(model: &Model, namespace: &str, root: &str) -> Result<Plan
         types: HashMap::new(),
         elements: HashMap::new(),
         pending: Vec::new(),
+        later: VecDeque::new(),
+        any: None,
     };
     compiler.plan.root = compiler.element(at, &model.target(at).clone())?;
-    while let Some((number, reference)) = compiler.pending.pop() {
-        let typ = compiler.compile_type(reference.as_ref())?;
-        compiler.plan.types[number as usize] = typ;
-        if compiler.plan.types.len() > MAX_TYPES {
-            return Err("reaches too many types".to_owned());
+    loop {
+        while let Some((number, reference)) = compiler.pending.pop() {
+            let typ = compiler.compile_type(reference.as_ref())?;
+            compiler.plan.types[number as usize] = typ;
+            if let Some(TypeRef::At(at)) = reference {
+                compiler.later.push_back((number, at));
+            }
+            if compiler.plan.types.len() > MAX_TYPES {
+                return Err("reaches too many types".to_owned());
+            }
         }
+        // what a message rarely names comes last, so that prefixes do not depend on it
+        let Some((number, at)) = compiler.later.pop_front() else { break };
+        compiler.derive(number, at);
     }
     Ok(compiler.plan)
 }
@@ -161,6 +228,10 @@ struct Compiler<'m> {
     types: HashMap<Option<TypeRef>, u32>,
     elements: HashMap<(At, Arc<str>), u32>,
     pending: Vec<(u32, Option<TypeRef>)>,
+    /// Types whose derived ones are still to be noted.
+    later: VecDeque<(u32, At)>,
+    /// The element that stands for `xs:any`.
+    any: Option<u32>,
 }
 
 impl Compiler<'_> {
@@ -213,7 +284,8 @@ impl Compiler<'_> {
             typ,
             fixed: node.attr("fixed").map(Into::into),
             default: node.attr("default").map(Into::into),
-            nillable: node.attr("nillable") == Some("true"),
+            nillable: matches!(node.attr("nillable"), Some("true" | "1")),
+            raw: false,
         };
         self.plan.elements.push(element);
         let number = self.plan.elements.len() as u32 - 1;
@@ -233,9 +305,11 @@ impl Compiler<'_> {
             is_abstract: false,
             slots: Vec::new(),
             by_key: Vec::new(),
-            particle: Particle::Any,
+            particle: Particle::nothing(),
             flat: false,
             attributes: Vec::new(),
+            any_attribute: false,
+            any: None,
             list: None,
             derived: Vec::new(),
         });
@@ -245,17 +319,21 @@ impl Compiler<'_> {
     }
 
     fn compile_type(&mut self, reference: Option<&TypeRef>) -> Result<Type, String> {
+        let anything = RawType {
+            mixed: true,
+            content: Some(Raw::Any { min: 0, max: u32::MAX }),
+            any_attribute: true,
+            ..RawType::default()
+        };
         let raw = match reference {
-            None => RawType { mixed: true, ..RawType::default() },
-            Some(TypeRef::BuiltIn(name)) if &**name == "anyType" => {
-                RawType { mixed: true, ..RawType::default() }
-            }
+            None => anything,
+            Some(TypeRef::BuiltIn(name)) if &**name == "anyType" => anything,
             Some(reference) => self.model.resolve(reference),
         };
         let mut slots = Vec::new();
         let particle = match &raw.content {
             Some(content) => self.particle(content, &mut slots, raw.name.as_deref())?,
-            None => Particle::Any,
+            None => Particle::nothing(),
         };
         let content = match (&raw.simple, raw.mixed, slots.is_empty()) {
             (Some(_), ..) => Content::Simple,
@@ -263,7 +341,23 @@ impl Compiler<'_> {
             (None, false, true) => Content::Empty,
             (None, false, false) => Content::Children,
         };
+        // a lone wildcard or element of a group is a sequence of one
+        let particle = match particle {
+            Particle::Element { slot, min, .. } => Particle::Group {
+                kind: GroupKind::Sequence,
+                min: 1,
+                max: 1,
+                emptiable: min == 0,
+                slots: vec![slot],
+                children: vec![particle],
+            },
+            group @ Particle::Group { .. } => group,
+        };
         let flat = flat(&particle, &mut slots);
+        for (number, slot) in slots.iter_mut().enumerate() {
+            slot.many = particle.most(number as u16) > 1;
+        }
+        let any = slots.iter().position(|slot| &*slot.key == ANY).map(|at| at as u16);
         let mut by_key: Vec<u16> = (0..slots.len() as u16).collect();
         by_key.sort_by(|a, b| slots[*a as usize].key.cmp(&slots[*b as usize].key));
         let mut attributes = Vec::new();
@@ -276,6 +370,7 @@ impl Compiler<'_> {
                 required: attribute.required,
                 fixed: attribute.fixed.clone(),
                 type_name: attribute.type_name.clone(),
+                list: attribute.list,
             });
         }
         let urn =
@@ -287,17 +382,6 @@ impl Compiler<'_> {
             let short = short_name(&urn).into();
             CodeList { urn, short, suggested }
         });
-        let mut derived = Vec::new();
-        if raw.is_abstract
-            && let Some(TypeRef::At(at)) = reference
-        {
-            for at in self.model.derived(*at) {
-                let name = self.model.node(at).attr("name").unwrap_or_default().into();
-                let namespace = self.namespace(&self.model.target(at).clone());
-                let number = self.type_number(Some(TypeRef::At(at)));
-                derived.push((name, namespace, number));
-            }
-        }
         Ok(Type {
             name: raw.name,
             content,
@@ -308,9 +392,50 @@ impl Compiler<'_> {
             particle,
             flat,
             attributes,
+            any_attribute: raw.any_attribute,
+            any,
             list,
-            derived,
+            derived: Vec::new(),
         })
+    }
+
+    /// Notes which named types may stand for a type, itself included.
+    fn derive(&mut self, number: u32, base: At) {
+        let own = (!self.plan.types[number as usize].is_abstract).then_some(base);
+        let mut derived = Vec::new();
+        for at in own.into_iter().chain(self.model.derived(base)) {
+            let Some(name) = self.model.node(at).attr("name") else { continue };
+            let namespace = self.namespace(&self.model.target(at).clone());
+            let typ = self.type_number(Some(TypeRef::At(at)));
+            derived.push(Derived { name: name.into(), qname: self.qname(namespace, name), namespace, typ });
+        }
+        self.plan.types[number as usize].derived = derived;
+    }
+
+    /// The slot that stands for `xs:any`.
+    fn any_slot(&mut self, slots: &mut Vec<Slot>) -> u16 {
+        if let Some(known) = slots.iter().position(|slot| &*slot.key == ANY) {
+            return known as u16;
+        }
+        let element = self.any.unwrap_or_else(|| {
+            let typ = self.type_number(None);
+            let (name, qname) = (ANY.into(), ANY.into());
+            let any = Element {
+                name,
+                qname,
+                namespace: None,
+                typ,
+                fixed: None,
+                default: None,
+                nillable: false,
+                raw: true,
+            };
+            self.plan.elements.push(any);
+            self.plan.elements.len() as u32 - 1
+        });
+        self.any = Some(element);
+        slots.push(Slot { key: ANY.into(), element, min: 0, max: u32::MAX, many: true });
+        slots.len() as u16 - 1
     }
 
     fn particle(
@@ -320,7 +445,9 @@ impl Compiler<'_> {
         owner: Option<&str>,
     ) -> Result<Particle, String> {
         match raw {
-            Raw::Any => Ok(Particle::Any),
+            Raw::Any { min, max } => {
+                Ok(Particle::Element { slot: self.any_slot(slots), min: *min, max: *max })
+            }
             Raw::Element { at, min, max } => {
                 let (declaration, uri) = self.model.element(*at).ok_or_else(|| {
                     let wanted = self.model.node(*at).attr("ref").unwrap_or_default();
@@ -370,7 +497,6 @@ impl Compiler<'_> {
                     match child {
                         Particle::Element { slot, .. } => inner.push(*slot),
                         Particle::Group { slots, .. } => inner.extend(slots),
-                        Particle::Any => {}
                     }
                 }
                 inner.sort_unstable();
@@ -400,7 +526,7 @@ impl Compiler<'_> {
         }
         let plain = slots.iter().all(|slot| *slot.key != *declared.name);
         let key = if plain { declared.name.clone() } else { declared.qname.clone() };
-        slots.push(Slot { key, element, min: 0, max: u32::MAX });
+        slots.push(Slot { key, element, min: 0, max: u32::MAX, many: false });
         Ok(slots.len() as u16 - 1)
     }
 }

@@ -2,19 +2,22 @@
 //! Writes a tree as XML along a plan. One pass, no look-ups by hash: what a map gives is sorted into the slots
 //! of its type on one shared stack, then the content model is walked. Knows nothing of files or libxml2.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use kop_core::{Diagnostic, Tree};
 
 use crate::{
+    arrange::Step,
     message::{WriteOptions, Written},
+    model::is_list,
     paths::{NONE, Paths, Row, target},
-    plan::{Content, Element, Plan, Type},
+    plan::{ANY, Content, Element, Plan, Type},
     text,
+    value::{absent, is_value, joined, plain, same_value, truth},
 };
 
 /// Deepest nesting of a message; XBau needs 11.
-const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_DEPTH: usize = 100;
 /// Largest message.
 const MAX_BYTES: usize = 64 << 20;
 /// Problems reported at most.
@@ -22,8 +25,12 @@ const MAX_PROBLEMS: usize = 50;
 
 /// Slots from here on are attributes.
 pub(crate) const ATTRIBUTES: u16 = 0x8000;
+/// Children and text in document order (`#`).
+pub(crate) const ORDER: u16 = 0xfffb;
 /// The text of an element that has attributes (`$`).
-pub(crate) const TEXT: u16 = 0xfffd;
+pub(crate) const TEXT: u16 = 0xfffc;
+/// An attribute that only `xs:anyAttribute` lets in; its name is the rest of the key.
+pub(crate) const ANY_ATTRIBUTE: u16 = 0xfffd;
 pub(crate) const XSI_TYPE: u16 = 0xfffe;
 pub(crate) const XSI_NIL: u16 = 0xffff;
 
@@ -43,12 +50,28 @@ pub(crate) struct Writer<'t> {
     pub(crate) out: Vec<u8>,
     pub(crate) stack: Vec<Entry<'t>>,
     pub(crate) cursors: Vec<u32>,
+    pub(crate) steps: Vec<Step<'t>>,
     pub(crate) rows: Vec<Row>,
     pub(crate) problems: Vec<Diagnostic>,
     pub(crate) used: Vec<bool>,
     pub(crate) xsi: bool,
+    /// Elements of `xs:any` written so far, so that each is a repeat of its own.
+    pub(crate) any: u32,
+    /// Default name space in scope; only elements of `xs:any` set one.
+    pub(crate) scope: &'t str,
     depth: usize,
+    /// Open elements with mixed content, in which white space counts.
+    inline: usize,
     root_gap: usize,
+}
+
+/// How an element's tags are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Tag<'t> {
+    /// Name with prefix.
+    pub(crate) name: &'t str,
+    /// Default name space to declare.
+    pub(crate) xmlns: Option<&'t str>,
 }
 
 /// Writes the tree of the root's children and attributes.
@@ -64,11 +87,15 @@ pub(crate) fn write(
         out: Vec::with_capacity(8 << 10),
         stack: Vec::with_capacity(128),
         cursors: Vec::new(),
+        steps: Vec::new(),
         rows: Vec::with_capacity(256),
         problems: Vec::new(),
         used: vec![false; plan.namespaces.len()],
         xsi: false,
+        any: 0,
+        scope: "",
         depth: 0,
+        inline: 0,
         root_gap: 0,
     };
     writer.out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
@@ -119,6 +146,25 @@ impl<'t> Writer<'t> {
 
     /// Writes one element from the entries `from..to` of the stack. False: it had no content and was left out.
     pub(crate) fn element(&mut self, number: u32, from: usize, to: usize, parent: u32, repeat: u32) -> bool {
+        let element = &self.plan.elements[number as usize];
+        if element.raw {
+            return self.any_element(number, from, parent, repeat);
+        }
+        if let Some(at) = element.namespace {
+            self.used[at as usize] = true;
+        }
+        self.tagged(number, from..to, parent, repeat, Tag { name: &element.qname, xmlns: None })
+    }
+
+    /// Writes one element under a name that is already known.
+    pub(crate) fn tagged(
+        &mut self,
+        number: u32,
+        entries: Range<usize>,
+        parent: u32,
+        repeat: u32,
+        tag: Tag<'t>,
+    ) -> bool {
         let plan = self.plan;
         let element = &plan.elements[number as usize];
         let row = self.rows.len() as u32;
@@ -132,71 +178,46 @@ impl<'t> Writer<'t> {
             return true;
         }
         let base = self.stack.len();
-        let single = (to == from + 1 && self.stack[from].rest.is_empty()).then(|| self.stack[from].tree);
+        let first = self.stack[entries.start];
+        let single =
+            (entries.len() == 1 && first.rest.is_empty() && is_value(first.tree)).then_some(first.tree);
         let mut typ = &plan.types[element.typ as usize];
-        if !matches!(single, Some(Tree::Text(_) | Tree::Bool(_) | Tree::Int(_))) {
-            typ = self.spread(typ, from, to, row);
+        if single.is_none() {
+            typ = self.spread(typ, entries, row);
             self.stack[base..].sort_by_key(|entry| (entry.slot, entry.repeat));
         } else if typ.is_abstract {
             self.concrete(typ, None, row);
         }
-        if let Some(at) = element.namespace {
-            self.used[at as usize] = true;
-        }
         self.indent();
         self.out.push(b'<');
-        self.out.extend_from_slice(element.qname.as_bytes());
+        self.out.extend_from_slice(tag.name.as_bytes());
+        if let Some(uri) = tag.xmlns {
+            self.declare("xmlns", uri);
+        }
         if parent == NONE {
             self.root_gap = self.out.len();
         }
-        if !typ.attributes.is_empty()
-            || self.stack.last().is_some_and(|last| last.slot >= XSI_TYPE && base < self.stack.len())
-        {
+        let last = self.stack[base..].last().map_or(0, |last| last.slot);
+        if !typ.attributes.is_empty() || last >= ANY_ATTRIBUTE {
             self.attributes(typ, base, row);
         }
         self.out.push(b'>');
         let head = self.out.len();
         let problems = self.problems.len();
-        if let Some(value @ (Tree::Text(_) | Tree::Bool(_) | Tree::Int(_))) = single {
-            match typ.content {
-                Content::Simple | Content::Mixed => self.text(value, element, row),
-                Content::Empty if *value == Tree::Bool(true) => {
-                    self.out.truncate(head - 1);
-                    self.out.extend_from_slice(b"/>");
-                    return true;
-                }
-                Content::Empty | Content::Children => {
-                    let (de, en) = (
-                        "Hier stehen Unterelemente, die Zuordnung liefert aber einen einzelnen Wert.",
-                        "Child elements belong here, but the mapping gives a single value.",
-                    );
-                    let hint = if typ.slot("code").is_some() {
-                        "Für Codes: code(…) verwenden oder #{code: …} schreiben.".to_owned()
-                    } else {
-                        names_hint(typ)
-                    };
-                    self.problem("KOP-X003", de, en, row);
-                    self.hint(hint);
-                }
-            }
-        } else {
-            self.own_text(element, typ, base, row);
-            if !typ.slots.is_empty() {
-                self.depth += 1;
-                if typ.flat {
-                    self.sequence(typ, base, row);
-                } else {
-                    self.model(typ, base, row);
-                }
-                self.depth -= 1;
-            }
-        }
+        let mixed = usize::from(typ.content == Content::Mixed);
+        self.inline += mixed;
+        self.depth += 1;
+        let explicit = match single {
+            Some(value) => self.value(value, typ, element, row),
+            None => self.children(typ, element, base, row),
+        };
+        self.depth -= 1;
         let entries = self.stack.len() > base;
-        let nil = self.stack[base..].last().is_some_and(|last| last.slot == XSI_NIL);
         self.stack.truncate(base);
         if self.out.len() == head {
+            self.inline -= mixed;
             let attributes_only = entries && typ.content == Content::Empty;
-            if attributes_only || (nil && element.nillable) {
+            if attributes_only || explicit {
                 self.out.truncate(head - 1);
                 self.out.extend_from_slice(b"/>");
                 return true;
@@ -207,14 +228,76 @@ impl<'t> Writer<'t> {
                 // a reported problem stands for the element; only a silent one counts as left out
                 return self.problems.len() > problems;
             }
-        }
-        if self.rows.len() as u32 > row + 1 {
-            self.indent();
+        } else {
+            if self.rows.len() as u32 > row + 1 {
+                self.indent();
+            }
+            self.inline -= mixed;
         }
         self.out.extend_from_slice(b"</");
-        self.out.extend_from_slice(element.qname.as_bytes());
+        self.out.extend_from_slice(tag.name.as_bytes());
         self.out.push(b'>');
         true
+    }
+
+    /// Content given as a single value. True: the element is meant even though nothing was written.
+    fn value(&mut self, value: &'t Tree, typ: &'t Type, element: &'t Element, row: u32) -> bool {
+        match typ.content {
+            Content::Simple | Content::Mixed => self.text(value, typ, element, row),
+            Content::Empty if *value == Tree::Bool(true) => return true,
+            Content::Empty | Content::Children => {
+                let (de, en) = (
+                    "Hier stehen Unterelemente, die Zuordnung liefert aber einen einzelnen Wert.",
+                    "Child elements belong here, but the mapping gives a single value.",
+                );
+                let hint = if typ.slot("code").is_some() {
+                    "Für Codes: code(…) verwenden oder #{code: …} schreiben.".to_owned()
+                } else {
+                    names_hint(typ)
+                };
+                self.problem("KOP-X003", de, en, row);
+                self.hint(hint);
+            }
+        }
+        false
+    }
+
+    /// Content given as a map. True: the element is meant even though nothing was written.
+    fn children(&mut self, typ: &'t Type, element: &'t Element, base: usize, row: u32) -> bool {
+        let (mut ordered, mut nil, mut filled) = (false, false, false);
+        for entry in &self.stack[base..] {
+            match entry.slot {
+                ORDER => ordered = true,
+                XSI_NIL => nil = true,
+                slot => filled |= slot < ATTRIBUTES || slot == TEXT,
+            }
+        }
+        if nil {
+            if filled || !element.nillable {
+                let (de, en) = (
+                    "\"@xsi:nil\" gilt hier nicht: das Schema lässt es nicht zu, oder das Element ist gefüllt.",
+                    "\"@xsi:nil\" does not apply: the schema does not allow it, or the element is filled.",
+                );
+                self.problem("KOP-X003", de, en, row);
+            }
+            return true;
+        }
+        if let Some(any) = typ.any {
+            self.number_any(any, base);
+        }
+        if ordered {
+            self.ordered(typ, element, base, row);
+            return true;
+        }
+        self.own_text(element, typ, base, row);
+        if !typ.slots.is_empty() {
+            if typ.flat {
+                self.sequence(typ, base, row);
+            } else {
+                self.model(typ, base, row);
+            }
+        }
+        false
     }
 
     fn indent(&mut self) {
@@ -223,22 +306,30 @@ impl<'t> Writer<'t> {
             line[0] = b'\n';
             line
         };
-        self.out.extend_from_slice(&BLANKS[..=2 * self.depth]);
+        if self.inline == 0 {
+            self.out.extend_from_slice(&BLANKS[..=2 * self.depth]);
+        }
     }
 
     /// Puts the children and attributes that the entries hold on the stack; returns the type, which `@xsi:type`
     /// may have changed.
-    fn spread(&mut self, declared: &'t Type, from: usize, to: usize, row: u32) -> &'t Type {
+    fn spread(&mut self, declared: &'t Type, from: Range<usize>, row: u32) -> &'t Type {
         let mut typ = declared;
-        if declared.is_abstract {
-            let wanted = (from..to).find_map(|at| match (self.stack[at].rest, self.stack[at].tree) {
-                ("", map) => map.get("@xsi:type"),
-                ("@xsi:type", value) => Some(value),
-                _ => None,
-            });
+        let wanted = from.clone().find_map(|at| match (self.stack[at].rest, self.stack[at].tree) {
+            ("", Tree::Map(entries)) => {
+                // keys are sorted, and names of elements come after `@`
+                let mut early = entries.iter().take_while(|(key, _)| key.as_bytes().first() <= Some(&b'@'));
+                early.find(|(key, _)| &**key == "@xsi:type").map(|(_, value)| value)
+            }
+            ("@xsi:type", value) => Some(value),
+            _ => None,
+        });
+        let wanted = wanted.filter(|value| !absent(value));
+        let foreign = matches!(wanted, Some(Tree::Text(name)) if name.starts_with('{'));
+        if declared.is_abstract || (wanted.is_some() && !(foreign && declared.any_attribute)) {
             typ = self.concrete(declared, wanted, row).unwrap_or(declared);
         }
-        for at in from..to {
+        for at in from {
             let Entry { rest, tree, .. } = self.stack[at];
             if !rest.is_empty() {
                 self.put(typ, rest, tree, row);
@@ -270,34 +361,45 @@ impl<'t> Writer<'t> {
     }
 
     fn concrete(&mut self, declared: &'t Type, wanted: Option<&Tree>, row: u32) -> Option<&'t Type> {
-        let name = match wanted {
-            Some(Tree::Text(name)) => name.rsplit(':').next(),
-            _ => None,
-        };
-        let found = name.and_then(|name| declared.derived.iter().find(|(known, ..)| &**known == name));
-        if let Some((_, _, number)) = found {
-            return Some(&self.plan.types[*number as usize]);
+        if let Some(Tree::Text(name)) = wanted
+            && let Some(chosen) = declared.choose(name)
+        {
+            return Some(&self.plan.types[chosen.typ as usize]);
         }
-        let known: Vec<&str> = declared.derived.iter().map(|(name, ..)| &**name).collect();
-        let (de, en) = (
-            "Dieses Element braucht die Angabe seines Typs in \"@xsi:type\".",
-            "This element needs its type in \"@xsi:type\".",
-        );
+        let known: Vec<&str> = declared.derived.iter().take(20).map(|derived| &*derived.name).collect();
+        let (de, en) = if wanted.is_some() {
+            ("Den Typ in \"@xsi:type\" gibt es hier nicht.", "The type in \"@xsi:type\" does not exist here.")
+        } else {
+            (
+                "Dieses Element braucht die Angabe seines Typs in \"@xsi:type\".",
+                "This element needs its type in \"@xsi:type\".",
+            )
+        };
         self.problem("KOP-X007", de, en, row);
         self.hint(format!("Möglich: {}", known.join(", ")));
         None
     }
 
     /// Puts one entry of a map on the stack, in its slot.
-    fn put(&mut self, typ: &'t Type, key: &'t str, tree: &'t Tree, row: u32) {
+    pub(crate) fn put(&mut self, typ: &'t Type, key: &'t str, tree: &'t Tree, row: u32) {
         if absent(tree) {
+            if key == "#" && matches!(tree, Tree::List(_)) {
+                self.stack.push(Entry { slot: ORDER, repeat: 0, rest: "", tree });
+            }
             return;
+        }
+        if key.starts_with('{') {
+            return self.put_any(typ, key, tree, row);
         }
         let (head, rest) = key.split_once('/').unwrap_or((key, ""));
         let slot = if let Some(name) = head.strip_prefix('@') {
             match name {
                 "xsi:type" => Some(XSI_TYPE),
-                "xsi:nil" => Some(XSI_NIL),
+                "xsi:nil" if plain(tree).as_deref().and_then(truth) == Some(true) => Some(XSI_NIL),
+                "xsi:nil" => return,
+                _ if head.len() > 1 && key.starts_with("@{") => {
+                    return self.put_any_attribute(typ, &key[1..], tree, row);
+                }
                 name => typ
                     .attributes
                     .iter()
@@ -306,6 +408,10 @@ impl<'t> Writer<'t> {
             }
         } else if head == "$" {
             Some(TEXT)
+        } else if head == "#" {
+            Some(ORDER)
+        } else if head == ANY {
+            None
         } else {
             typ.slot(head).or_else(|| {
                 let element = |slot: u16| &self.plan.elements[typ.slots[slot as usize].element as usize];
@@ -314,10 +420,13 @@ impl<'t> Writer<'t> {
             })
         };
         let Some(slot) = slot else {
-            return self.unknown(typ, head, row);
+            match head.strip_prefix('@') {
+                Some(name) if typ.any_attribute => return self.put_any_attribute(typ, name, tree, row),
+                _ => return self.unknown(typ, head, row),
+            }
         };
         match tree {
-            Tree::List(items) if rest.is_empty() => {
+            Tree::List(items) if rest.is_empty() && slot < ATTRIBUTES => {
                 for (item, repeat) in items.iter().filter(|item| !absent(item)).zip(1..) {
                     self.stack.push(Entry { slot, repeat, rest: "", tree: item });
                 }
@@ -326,11 +435,11 @@ impl<'t> Writer<'t> {
         }
     }
 
-    fn unknown(&mut self, typ: &Type, head: &str, row: u32) {
+    pub(crate) fn unknown(&mut self, typ: &Type, head: &str, row: u32) {
         let (de, en) =
             ("Dieses Element gibt es hier im Schema nicht.", "The schema has no such element here.");
         let attribute = head.starts_with('@');
-        let names = typ.slots.iter().map(|slot| &*slot.key);
+        let names = typ.slots.iter().map(|slot| &*slot.key).filter(|key| *key != ANY);
         let near: Vec<String> = if attribute {
             let names = typ.attributes.iter().map(|attribute| &*attribute.name);
             text::near(&head[1..], names).into_iter().map(|name| format!("@{name}")).collect()
@@ -353,15 +462,9 @@ impl<'t> Writer<'t> {
         let given = self.stack[base..].iter().find(|entry| entry.slot == TEXT).map(|entry| entry.tree);
         match given {
             Some(value) if matches!(typ.content, Content::Simple | Content::Mixed) => {
-                self.text(value, element, row);
+                self.text(value, typ, element, row);
             }
-            Some(_) => {
-                let (de, en) = (
-                    "Dieses Element hat keinen eigenen Text (\"$\").",
-                    "This element has no text of its own (\"$\").",
-                );
-                self.problem("KOP-X003", de, en, row);
-            }
+            Some(_) => self.no_text(row),
             None => {
                 let children = self.stack[base..].iter().any(|entry| entry.slot < ATTRIBUTES);
                 if children && typ.content == Content::Simple {
@@ -373,18 +476,28 @@ impl<'t> Writer<'t> {
         }
     }
 
-    fn text(&mut self, value: &Tree, element: &Element, row: u32) {
-        let Some(value) = plain(value) else {
+    pub(crate) fn no_text(&mut self, row: u32) {
+        let (de, en) = (
+            "Dieses Element hat keinen eigenen Text (\"$\").",
+            "This element has no text of its own (\"$\").",
+        );
+        self.problem("KOP-X003", de, en, row);
+    }
+
+    pub(crate) fn text(&mut self, value: &'t Tree, typ: &Type, element: &Element, row: u32) {
+        let simple = typ.simple.as_deref();
+        let list = simple.is_some_and(is_list);
+        let Some(value) = plain(value).or_else(|| joined(value).filter(|_| list)) else {
             let (de, en) = ("Hier steht ein einzelner Wert.", "A single value belongs here.");
             return self.problem("KOP-X003", de, en, row);
         };
-        let boolean = self.plan.types[element.typ as usize].simple.as_deref() == Some("boolean");
         let fixed = element.fixed.as_deref();
-        if let Some(fixed) =
-            fixed.filter(|fixed| boolean && truth(fixed).is_some() && truth(fixed) == truth(&value))
+        if let Some(fixed) = fixed.filter(|_| simple == Some("boolean"))
+            && same_value(fixed, &value, simple)
         {
+            // libxml2 takes `true` for something else than the `1` of the schema
             self.out.extend_from_slice(fixed.as_bytes());
-        } else if fixed.is_some_and(|fixed| fixed != &*value) {
+        } else if fixed.is_some_and(|fixed| !same_value(fixed, &value, simple)) {
             let (de, en) = (
                 "Das Schema gibt den Wert dieses Elements fest vor.",
                 "The schema fixes the value of this element.",
@@ -454,42 +567,4 @@ pub(crate) fn names_hint(typ: &Type) -> String {
     }
     let more = if typ.slots.len() > names.len() { ", …" } else { "" };
     format!("Hier gibt es: {}{more}", names.join(", "))
-}
-
-/// A single value as text; blank text is no value.
-pub(crate) fn plain(tree: &Tree) -> Option<Cow<'_, str>> {
-    match tree {
-        Tree::Text(text) => Some(Cow::Borrowed(text)),
-        Tree::Bool(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
-        Tree::Int(value) => Some(Cow::Owned(value.to_string())),
-        Tree::Nothing | Tree::List(_) | Tree::Map(_) => None,
-    }
-}
-
-/// `xs:boolean` has two spellings of each value.
-fn truth(text: &str) -> Option<bool> {
-    match text.trim() {
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-/// Whether nothing is to be written for a value. The attributes of a code list alone (house style:
-/// `#{code: (), "@listVersionID": "1"}`) are nothing. Deeper than a message may be counts as present, so that
-/// the writer refuses it.
-fn absent(tree: &Tree) -> bool {
-    fn look(tree: &Tree, depth: usize) -> bool {
-        match tree {
-            Tree::Nothing => true,
-            Tree::Text(text) => text.trim().is_empty(),
-            Tree::Bool(_) | Tree::Int(_) => false,
-            _ if depth > MAX_DEPTH => false,
-            Tree::List(items) => items.iter().all(|item| look(item, depth + 1)),
-            Tree::Map(entries) => entries.iter().all(|(key, value)| {
-                matches!(&**key, "@listURI" | "@listVersionID") || look(value, depth + 1)
-            }),
-        }
-    }
-    look(tree, 0)
 }

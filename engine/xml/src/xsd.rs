@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 pub(crate) const XSD: &str = "http://www.w3.org/2001/XMLSchema";
 /// Name space of `xml:lang` and friends.
 pub(crate) const XML: &str = "http://www.w3.org/XML/1998/namespace";
+/// Name space of `xsi:type` and friends.
+pub(crate) const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Largest schema document.
 pub(crate) const MAX_FILE: usize = 16 << 20;

@@ -2,6 +2,8 @@
 //! Tests of the XML room through its public face, linked once.
 
 mod common;
+mod equal;
 mod hostile;
 mod official;
 mod own;
+mod roundtrip;
