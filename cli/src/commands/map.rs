@@ -154,11 +154,17 @@ async fn run_one(
     for line in &composed.run.prints {
         writeln!(io::stderr(), "print: {line}")?;
     }
+    if !json {
+        for remark in &composed.remarks {
+            write!(io::stderr(), "{}", problems::paragraph(remark, lang, "", false))?;
+        }
+    }
     if json {
         let parts: Vec<_> = composed.parts.iter().map(|part| &part.name).collect();
         let value = serde_json::json!({
             "baum": composed.tree.to_json(), "dateiname": composed.name, "dateien": parts,
-            "gelesen": composed.run.reads, "schema": composed.schema_package,
+            "gelesen": composed.run.reads, "hinweise": composed.remarks,
+            "schema": composed.schema_package,
         });
         writeln!(out, "{value:#}")?;
     } else {

@@ -16,19 +16,26 @@ use crate::{instance::open_schemas, problems};
 /// What to do with schema packages.
 #[derive(Subcommand)]
 pub(crate) enum SchemaCommand {
-    /// Lädt Pakete aus dem XRepository: ZIP-Dateien, wie sie heruntergeladen wurden, oder Ordner
+    /// Lädt Pakete und Codelisten aus dem XRepository: Dateien, wie sie heruntergeladen wurden, oder Ordner
     #[command(after_help = "Beispiele:\n  kop schema import xbau_2.6_xsd.zip\n  \
-                            kop schema import xbau-kernmodul_1.3.0_xsd.zip xoev-bibliotheken/\n\n\
+                            kop schema import xbau-kernmodul_1.3.0_xsd.zip xoev-bibliotheken/\n  \
+                            kop schema import codelisten/ Bundesland_2010-04-01.xml\n\n\
                             Verweist ein Paket auf Bibliotheken (XÖV-Code, Basisnachricht, DIN 91379), die ihm\n\
                             fehlen, nennt der Befehl sie; sie werden auf demselben Weg einmal geladen. Von\n\
-                            mehreren Paketen werden die zuerst geladen, auf die andere verweisen.")]
+                            mehreren Paketen werden die zuerst geladen, auf die andere verweisen.\n\n\
+                            Codelisten (Genericode) in einem Paket gelten für dessen Nachrichten, für sich allein\n\
+                            geladene für alle.")]
     Import {
-        /// ZIP-Dateien oder Ordner
+        /// ZIP-Dateien, Ordner oder einzelne Codelisten (Genericode)
         #[arg(required = true)]
         pakete: Vec<PathBuf>,
     },
     /// Zählt die vorhandenen Pakete auf
-    List,
+    List {
+        /// Nennt auch jede Codeliste: URN, Version, Name, Zahl der Codes
+        #[arg(long)]
+        codelisten: bool,
+    },
     /// Zeigt eine Nachricht als Baum: Elemente, Häufigkeit, Typ
     #[command(after_help = "Beispiel:\n  kop schema show xbau-hochbau/2.6/baugenehmigung.antrag.0200")]
     Show {
@@ -58,7 +65,7 @@ pub(crate) fn run(
     };
     match command {
         SchemaCommand::Import { pakete } => import(&store, pakete, lang, json, out),
-        SchemaCommand::List => list(&store.list(), lang, json, out),
+        SchemaCommand::List { codelisten } => list(&store.list(), *codelisten, lang, json, out),
         SchemaCommand::Show { nachricht } => show(&store, nachricht, lang, json, out),
     }
 }
@@ -136,13 +143,20 @@ fn import(
             writeln!(out, "  {} {file} ({origin})", pick(lang, "Bibliothek:", "library:"))?;
         }
         for hint in &report.hints {
-            writeln!(out, "  {} {}", pick(lang, "Hinweis:", "note:"), hint.text(lang))?;
+            let detail = hint.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            writeln!(out, "  {} {}{detail}", pick(lang, "Hinweis:", "note:"), hint.text(lang))?;
         }
     }
     if failures.is_empty() { Ok(ExitCode::SUCCESS) } else { problems::print(&failures, lang, json, out) }
 }
 
-fn list(packages: &[PackageInfo], lang: Lang, json: bool, out: &mut impl Write) -> io::Result<ExitCode> {
+fn list(
+    packages: &[PackageInfo],
+    lists: bool,
+    lang: Lang,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
     if json {
         writeln!(out, "{:#}", serde_json::json!(packages))?;
         return Ok(ExitCode::SUCCESS);
@@ -158,6 +172,12 @@ fn list(packages: &[PackageInfo], lang: Lang, json: bool, out: &mut impl Write) 
     for package in packages {
         writeln!(out, "{}", title(package))?;
         line(package, lang, out)?;
+        for list in package.lists.iter().filter(|_| lists) {
+            let name: String = list.name.chars().take(60).collect();
+            let ends = list.valid_to.as_ref().map(|day| format!(", {} {day}", pick(lang, "bis", "until")));
+            let (codes, ends) = (pick(lang, "Codes", "codes"), ends.unwrap_or_default());
+            writeln!(out, "    {} {}: {name}, {} {codes}{ends}", list.urn, list.version, list.codes)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -214,6 +234,7 @@ fn title(package: &PackageInfo) -> String {
 
 fn line(package: &PackageInfo, lang: Lang, out: &mut impl Write) -> io::Result<()> {
     let kind = match (package.library, package.profile) {
+        _ if package.files == 0 => pick(lang, "Codelisten", "code lists"),
         (true, _) => pick(lang, "Bibliothek", "library"),
         (_, true) => pick(lang, "mitgeliefertes Profil", "shipped profile"),
         _ => pick(lang, "Paket", "package"),
@@ -221,7 +242,18 @@ fn line(package: &PackageInfo, lang: Lang, out: &mut impl Write) -> io::Result<(
     let (messages, documents) =
         (pick(lang, "Nachrichten", "messages"), pick(lang, "Schemadokumente", "documents"));
     let short = package.hash.short();
-    writeln!(out, "  {kind} {short}, {} {messages}, {} {documents}", package.messages.len(), package.files)
+    write!(out, "  {kind} {short}")?;
+    if package.files > 0 {
+        write!(out, ", {} {messages}, {} {documents}", package.messages.len(), package.files)?;
+    }
+    if !package.lists.is_empty() {
+        write!(out, ", {} {}", package.lists.len(), pick(lang, "Codelisten", "code lists"))?;
+    }
+    if !package.rules.is_empty() {
+        let not_run = pick(lang, "Schematron-Dateien (nicht ausgeführt)", "Schematron files (not run)");
+        write!(out, ", {} {not_run}", package.rules.len())?;
+    }
+    writeln!(out)
 }
 
 fn pick(lang: Lang, german: &'static str, english: &'static str) -> &'static str {

@@ -10,7 +10,7 @@ use std::{
 use kop_core::{
     BlobRef, ContentHash, Diagnostic, Eingang, Stage, Tree, Zeitpunkt, eingang::sicherer_dateiname,
 };
-use kop_mapping::{FileList, MappingHost, RunInput, RunOutput};
+use kop_mapping::{FileList, MappingHost, Reads, RunInput, RunOutput};
 use kop_tenant::{Identity, LoadedMapping, Target};
 use kop_xml::{SchemaStore, WriteOptions};
 use uuid::Uuid;
@@ -70,6 +70,8 @@ pub struct Composed {
     pub parts: Vec<ComposedPart>,
     /// Package that it was validated against.
     pub schema_package: Option<ContentHash>,
+    /// What someone should look at although the message goes out, e.g. code lists that are not there.
+    pub remarks: Vec<Diagnostic>,
     /// What the script returned.
     pub tree: Tree,
     /// What the script read, printed and registered.
@@ -77,12 +79,12 @@ pub struct Composed {
 }
 
 /// What is known of a script's run beside its tree.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RunReport {
     /// Output of `print`.
     pub prints: Vec<String>,
-    /// Paths of the fields it read.
-    pub reads: Vec<String>,
+    /// The fields it read.
+    pub reads: Reads,
 }
 
 /// Runs the mapping and makes the message.
@@ -108,6 +110,7 @@ pub async fn compose(
     let mut parts = files(&input.eingang, &run);
     let manifest = &input.mapping.manifest;
     let tree = run.tree;
+    let mut remarks = Vec::new();
     let located = |problems: Vec<Diagnostic>| locate(problems, input.mapping);
     let (bytes, content_type, extension, schema_package, number) = match &manifest.ziel {
         Target::Xoev { standard, version, root } => {
@@ -138,6 +141,8 @@ pub async fn compose(
                 WriteOptions { pins: manifest.codelisten.clone(), schema_location: manifest.schemaort };
             let written = schema.write(&whole, &options).map_err(&located)?;
             schema.validate(&written.bytes, Some(&written.paths)).map_err(&located)?;
+            let today = &head::timestamp(input.now)[..10];
+            remarks = located(schema.check(&written, &options, today).map_err(&located)?);
             let number = schema.number().unwrap_or_default().to_owned();
             (written.bytes, "application/xml", "xml", Some(schema.package_hash()), number)
         }
@@ -165,9 +170,8 @@ pub async fn compose(
     };
     let name = main_name(&input, extension, &number);
     check_names(&name, &parts)?;
-    let report =
-        RunReport { prints: run.prints, reads: run.reads.into_iter().map(|read| read.path).collect() };
-    Ok(Composed { name, content_type, bytes, parts, schema_package, tree, run: report })
+    let report = RunReport { prints: run.prints, reads: run.reads };
+    Ok(Composed { name, content_type, bytes, parts, schema_package, remarks, tree, run: report })
 }
 
 /// The files that the script registered with `datei()`; the same file under the same name counts once.

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Reads the schema files out of a ZIP archive or a folder. Both are hostile: paths, links, sizes, counts and
-//! ratios are bounded, and the reason for a refusal is said. Nothing is written here.
+//! Reads schema files, code lists and Schematron rules out of a ZIP archive or a folder. Both are hostile: paths,
+//! links, sizes, counts and ratios are bounded, and the reason for a refusal is said. Nothing is written here.
 
-use std::{collections::BTreeMap, fs, io::Read, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+    sync::Arc,
+};
 
 use kop_core::Diagnostic;
 
-use crate::xsd::MAX_FILE;
+use crate::{genericode, xsd::MAX_FILE};
 
 const MAX_ARCHIVE: u64 = 128 << 20;
 const MAX_ENTRIES: usize = 5_000;
@@ -15,23 +21,92 @@ const MAX_RATIO: u64 = 200;
 const MAX_DEPTH: usize = 8;
 const MAX_NAME: usize = 200;
 
-/// Schema files by path, and how many other files were passed over.
+/// What a package holds, by path.
+#[derive(Default)]
 pub(crate) struct Found {
+    /// Schema documents.
     pub(crate) files: BTreeMap<String, Arc<[u8]>>,
-    pub(crate) others: usize,
+    /// Genericode lists.
+    pub(crate) lists: BTreeMap<String, Arc<[u8]>>,
+    /// Schematron rules.
+    pub(crate) rules: BTreeMap<String, Arc<[u8]>>,
+    total: usize,
+}
+
+/// What a file is taken for by its name; of `Xml` its beginning decides.
+#[derive(Clone, Copy, PartialEq)]
+enum Sort {
+    Schema,
+    Rules,
+    Xml,
+    Other,
+}
+
+fn sort(path: &str) -> Sort {
+    let extension = Path::new(path).extension().unwrap_or_default().to_ascii_lowercase();
+    match extension.to_str() {
+        Some("xsd") => Sort::Schema,
+        Some("sch") => Sort::Rules,
+        Some("xml" | "gc") => Sort::Xml,
+        _ => Sort::Other,
+    }
+}
+
+impl Found {
+    /// Takes a file in; false when its path is there already.
+    fn take(&mut self, path: String, sort: Sort, bytes: Vec<u8>) -> Result<bool, Diagnostic> {
+        self.total += bytes.len();
+        if self.total > MAX_TOTAL {
+            return Err(too_much());
+        }
+        let place = match sort {
+            Sort::Schema => &mut self.files,
+            Sort::Rules => &mut self.rules,
+            Sort::Xml | Sort::Other => &mut self.lists,
+        };
+        Ok(place.insert(path, bytes.into()).is_none())
+    }
 }
 
 pub(crate) fn read(path: &Path) -> Result<Found, Diagnostic> {
     let meta = fs::symlink_metadata(path).map_err(|error| io("Paket", &error))?;
-    let found = if meta.is_dir() { folder(path)? } else { zip(path, meta.len())? };
-    if found.files.is_empty() {
+    let found = if meta.is_dir() {
+        folder(path)?
+    } else if let Some(bytes) = single(path)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Found { lists: BTreeMap::from([(name, bytes.into())]), ..Found::default() }
+    } else {
+        zip(path, meta.len())?
+    };
+    if found.files.is_empty() && found.lists.is_empty() {
         return Err(Diagnostic::new(
             "KOP-X044",
-            "Im Paket liegen keine Schemadateien (.xsd).",
-            "The package holds no schema files (.xsd).",
+            "Im Paket liegen weder Schemadateien (.xsd) noch Codelisten (Genericode).",
+            "The package holds neither schema files (.xsd) nor code lists (genericode).",
         ));
     }
     Ok(found)
+}
+
+/// A code list that comes as a file of its own.
+fn single(path: &Path) -> Result<Option<Vec<u8>>, Diagnostic> {
+    if sort(&path.to_string_lossy()) != Sort::Xml {
+        return Ok(None);
+    }
+    list(path)
+}
+
+/// A file on disk if it begins like a code list.
+fn list(path: &Path) -> Result<Option<Vec<u8>>, Diagnostic> {
+    let fail = |error: std::io::Error| io("Codeliste", &error);
+    let mut file = fs::File::open(path).map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(genericode::SNIFF as u64).read_to_end(&mut bytes).map_err(fail)?;
+    if !genericode::is_list(&bytes) {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(0)).map_err(fail)?;
+    bounded(file).map(Some)
 }
 
 pub(crate) fn io(what: &str, error: &std::io::Error) -> Diagnostic {
@@ -64,10 +139,6 @@ pub(crate) fn safe(path: &str) -> bool {
         })
 }
 
-fn is_schema(path: &str) -> bool {
-    Path::new(path).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xsd"))
-}
-
 fn zip(path: &Path, length: u64) -> Result<Found, Diagnostic> {
     if length > MAX_ARCHIVE {
         return Err(too_much());
@@ -78,8 +149,7 @@ fn zip(path: &Path, length: u64) -> Result<Found, Diagnostic> {
     if archive.len() > MAX_ENTRIES {
         return Err(too_much());
     }
-    let mut found = Found { files: BTreeMap::new(), others: 0 };
-    let mut total = 0;
+    let mut found = Found::default();
     for number in 0..archive.len() {
         let entry = archive.by_index_raw(number).map_err(broken)?;
         let name = entry.name().map_err(broken)?.into_owned();
@@ -107,24 +177,28 @@ fn zip(path: &Path, length: u64) -> Result<Found, Diagnostic> {
             continue;
         }
         drop(entry);
-        if !is_schema(&name) {
-            found.others += 1;
+        let kind = sort(&name);
+        if kind == Sort::Other {
             continue;
         }
-        let entry = archive.by_index(number).map_err(broken)?;
+        let mut entry = archive.by_index(number).map_err(broken)?;
         let mut bytes = Vec::new();
+        let damaged = |_| refused("Das Archiv ist beschädigt.", "The archive is damaged.");
         // what the header says is a claim; count what really comes
         let limit = (size + 1).min(MAX_FILE as u64 + 1);
-        let read = entry.take(limit).read_to_end(&mut bytes);
-        read.map_err(|_| refused("Das Archiv ist beschädigt.", "The archive is damaged."))?;
+        if kind == Sort::Xml {
+            let first = limit.min(genericode::SNIFF as u64);
+            entry.by_ref().take(first).read_to_end(&mut bytes).map_err(damaged)?;
+            if !genericode::is_list(&bytes) {
+                continue;
+            }
+        }
+        let rest = limit - bytes.len() as u64;
+        entry.take(rest).read_to_end(&mut bytes).map_err(damaged)?;
         if bytes.len() as u64 > size {
             return Err(refused("Das Archiv nennt falsche Größen.", "The archive states wrong sizes."));
         }
-        total += bytes.len();
-        if total > MAX_TOTAL {
-            return Err(too_much());
-        }
-        if found.files.insert(name, bytes.into()).is_some() {
+        if !found.take(name, kind, bytes)? {
             return Err(refused(
                 "Das Archiv enthält einen Pfad zweimal.",
                 "The archive holds the same path twice.",
@@ -135,8 +209,7 @@ fn zip(path: &Path, length: u64) -> Result<Found, Diagnostic> {
 }
 
 fn folder(root: &Path) -> Result<Found, Diagnostic> {
-    let mut found = Found { files: BTreeMap::new(), others: 0 };
-    let mut total = 0;
+    let mut found = Found::default();
     let mut entries = 0;
     let mut queue = vec![(root.to_owned(), String::new(), 0)];
     while let Some((folder, prefix, depth)) = queue.pop() {
@@ -156,22 +229,22 @@ fn folder(root: &Path) -> Result<Found, Diagnostic> {
                 queue.push((entry.path(), path, depth + 1));
                 continue;
             }
-            if !is_schema(&path) {
-                found.others += 1;
-                continue;
-            }
+            let bytes = match sort(&path) {
+                Sort::Other => continue,
+                Sort::Xml => match list(&entry.path())? {
+                    Some(bytes) => bytes,
+                    None => continue,
+                },
+                Sort::Schema | Sort::Rules => file(&entry.path())?,
+            };
             if !safe(&path) {
                 return Err(refused(
                     "Der Ordner enthält einen Dateinamen, der nicht zulässig ist.",
                     "The folder holds a file name that is not allowed.",
                 ));
             }
-            let bytes = file(&entry.path())?;
-            total += bytes.len();
-            if total > MAX_TOTAL {
-                return Err(too_much());
-            }
-            found.files.insert(path, bytes.into());
+            let kind = sort(&path);
+            found.take(path, kind, bytes)?;
         }
     }
     Ok(found)
@@ -179,7 +252,10 @@ fn folder(root: &Path) -> Result<Found, Diagnostic> {
 
 /// A file of bounded size.
 pub(crate) fn file(path: &Path) -> Result<Vec<u8>, Diagnostic> {
-    let file = fs::File::open(path).map_err(|error| io("Schemadatei", &error))?;
+    bounded(fs::File::open(path).map_err(|error| io("Schemadatei", &error))?)
+}
+
+fn bounded(file: fs::File) -> Result<Vec<u8>, Diagnostic> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| io("Schemadatei", &error))?;
     if bytes.len() > MAX_FILE {

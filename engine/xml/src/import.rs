@@ -7,14 +7,19 @@ use std::{
     sync::Arc,
 };
 
-use kop_core::Diagnostic;
+use kop_core::{ContentHash, Diagnostic, Severity};
 
 use crate::{
+    codelist::CodeList,
     files::{Files, Missing, file_name},
+    genericode::{self, Refusal},
     model::{Kind, Model, TypeRef},
-    package::{self, MessageInfo, Package, PackageInfo},
+    package::{self, MessageInfo, Package, PackageInfo, RuleFile},
     plan,
 };
+
+/// Most code lists of one package.
+const MAX_LISTS: usize = 2_000;
 
 /// What an import brought.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +30,7 @@ pub struct ImportReport {
     pub new: bool,
     /// Documents taken from packages imported earlier: path here, standard it came from.
     pub borrowed: Vec<(String, String)>,
-    /// Worth knowing: variants left aside, files that are not schemas.
+    /// Worth knowing: variants left aside, lists that cannot be used, rules that are not run.
     pub hints: Vec<Diagnostic>,
 }
 
@@ -151,6 +156,91 @@ fn incomplete(reason: String) -> Diagnostic {
         .with_detail(reason)
 }
 
+/// Reads the code lists of a package. What is hostile or broken fails the import; a list of a shape that codes
+/// cannot be looked up in becomes a hint.
+pub(crate) fn read_lists(
+    contents: &BTreeMap<String, Arc<[u8]>>,
+    hints: &mut Vec<Diagnostic>,
+) -> Result<Vec<CodeList>, Vec<Diagnostic>> {
+    let refused = |path: &str, reason: &str| {
+        Diagnostic::new("KOP-X058", "Eine Codeliste ist nicht zulässig.", "A code list is not allowed.")
+            .with_detail(format!("{path}: {reason}"))
+    };
+    if contents.len() > MAX_LISTS {
+        return Err(vec![refused("", "more than 2000 lists")]);
+    }
+    let mut lists: Vec<CodeList> = Vec::new();
+    let mut problems = Vec::new();
+    for (path, bytes) in contents {
+        match genericode::read(bytes) {
+            Ok(list) => {
+                let same = |known: &&CodeList| {
+                    known.info.urn == list.info.urn && known.info.version == list.info.version
+                };
+                match lists.iter().find(same) {
+                    Some(known) if known.info.values != list.info.values => problems.push(refused(
+                        path,
+                        "a list of the same URN and version with another content is in the package",
+                    )),
+                    Some(_) => {}
+                    None => lists.push(list),
+                }
+            }
+            Err(Refusal::Broken(reason)) => problems.push(refused(path, &reason)),
+            Err(Refusal::Unusable(reason)) => hints.push(
+                Diagnostic::new(
+                    "KOP-X058",
+                    "Eine Codeliste ist nicht verwendbar und wurde ausgelassen.",
+                    "A code list cannot be used and was left out.",
+                )
+                .with_severity(Severity::Warnung)
+                .with_detail(format!("{path}: {reason}")),
+            ),
+        }
+        if problems.len() >= 20 {
+            break;
+        }
+    }
+    lists.sort_by(|a, b| (&a.info.urn, &a.info.version).cmp(&(&b.info.urn, &b.info.version)));
+    if problems.is_empty() { Ok(lists) } else { Err(problems) }
+}
+
+/// Records the Schematron files of a package, and says that they are not run.
+pub(crate) fn read_rules(
+    contents: &BTreeMap<String, Arc<[u8]>>,
+    hints: &mut Vec<Diagnostic>,
+) -> Vec<RuleFile> {
+    let rules: Vec<RuleFile> = contents
+        .iter()
+        .map(|(path, bytes)| RuleFile {
+            path: path.clone(),
+            binding: binding(bytes),
+            hash: ContentHash::of(bytes),
+        })
+        .collect();
+    if !rules.is_empty() {
+        let named = rules.iter().take(10).map(|rule| format!("{} ({})", rule.path, rule.binding));
+        hints.push(
+            Diagnostic::new(
+                "KOP-X057",
+                "Das Paket enthält Schematron-Regeln; sie werden im Betrieb nicht ausgeführt.",
+                "The package holds Schematron rules; they are not run at run time.",
+            )
+            .with_detail(named.collect::<Vec<_>>().join(", ")),
+        );
+    }
+    rules
+}
+
+/// `queryBinding` of a Schematron file, as far as it is a plain word.
+fn binding(bytes: &[u8]) -> String {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(8 << 10)]);
+    let named = head.split_once("queryBinding=").map(|(_, rest)| rest.trim_start_matches(['"', '\'']));
+    let word: String =
+        named.unwrap_or_default().chars().take_while(char::is_ascii_alphanumeric).take(20).collect();
+    if word.is_empty() { "xslt".to_owned() } else { word }
+}
+
 /// Standard, version and messages of a set of files; `name` is that of its folder or archive. With `named` the
 /// folder's name (`<standard>-<version>`) decides: a shipped profile.
 pub(crate) fn describe(files: &Files, name: &str, named: bool) -> Result<PackageInfo, Vec<Diagnostic>> {
@@ -226,6 +316,8 @@ pub(crate) fn describe(files: &Files, name: &str, named: bool) -> Result<Package
         files: files.len(),
         namespaces: namespaces.into_iter().collect(),
         messages,
+        lists: Vec::new(),
+        rules: Vec::new(),
     })
 }
 

@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use kop_core::{ContentHash, Diagnostic, Tree};
 
 use crate::{
+    checks::{self, Checks},
+    codelist::Lists,
     files::file_name,
     judge,
     libxml2::Unreadable,
@@ -13,8 +15,7 @@ use crate::{
     package::{Compiled, MessageInfo},
     paths::Paths,
     plan::Plan,
-    read,
-    write,
+    read, write,
 };
 
 /// Largest document that is validated as a tree in memory.
@@ -44,6 +45,8 @@ pub struct MessageSchema {
     pub(crate) info: MessageInfo,
     pub(crate) plan: Arc<Plan>,
     pub(crate) compiled: Arc<Compiled>,
+    pub(crate) checks: Checks,
+    pub(crate) lists: Arc<Lists>,
 }
 
 impl MessageSchema {
@@ -78,6 +81,30 @@ impl MessageSchema {
         let schema = self.compiled.schema(&self.info.entry).map_err(|problem| vec![problem])?;
         let found = schema.validate(xml).map_err(|why| vec![judge::unreadable(&why)])?;
         if found.is_empty() { Ok(()) } else { Err(judge::violations(&found, paths)) }
+    }
+
+    /// Checks what XSD cannot: codes against their lists, versions of lists against the pins and their validity on
+    /// a day (ISO date), the head's message type and Kennungen, empty elements. For valid documents.
+    ///
+    /// Gives remarks, which do not stop the message: above all lists that are not there (KOP-X051).
+    ///
+    /// # Errors
+    /// The problems (at most 50), each naming its target path; after them the remarks.
+    pub fn check(
+        &self,
+        written: &Written,
+        options: &WriteOptions,
+        today: &str,
+    ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+        let job = checks::Job {
+            checks: &self.checks,
+            lists: &self.lists,
+            package: &self.hash,
+            number: self.number(),
+            pins: &options.pins,
+            today,
+        };
+        checks::check(&written.bytes, &written.paths, &job)
     }
 
     /// The package's identity, to pin with the message.

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     archive,
+    checks::Checks,
+    codelist::{ListInfo, Lists},
     files::{self, Files},
     libxml2::{self, Catalogue, CompileError, Schema},
     message::MessageSchema,
@@ -56,6 +58,23 @@ pub struct PackageInfo {
     /// Messages, sorted by root.
     #[serde(default)]
     pub messages: Vec<MessageInfo>,
+    /// Code lists that came with it, sorted by URN and version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<ListInfo>,
+    /// Schematron files that came with it; kept, but not run at run time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleFile>,
+}
+
+/// A Schematron file of a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleFile {
+    /// Path in the package.
+    pub path: String,
+    /// Query language its tests are written in, e.g. `xslt2`; `xslt` when it names none (ISO/IEC 19757-3, 6.4).
+    pub binding: String,
+    /// Hash of the file.
+    pub hash: ContentHash,
 }
 
 /// `package.toml` of an imported package.
@@ -204,14 +223,26 @@ pub struct Package {
     pub(crate) info: PackageInfo,
     pub(crate) sequence: u32,
     compiled: Arc<Compiled>,
+    lists: Arc<Lists>,
     messages: Mutex<HashMap<String, Arc<MessageSchema>>>,
 }
 
 impl Package {
-    pub(crate) fn new(info: PackageInfo, sequence: u32, source: Source, cache: Arc<Cache>) -> Self {
+    pub(crate) fn new(
+        info: PackageInfo,
+        sequence: u32,
+        source: Source,
+        cache: Arc<Cache>,
+        lists: Arc<Lists>,
+    ) -> Self {
+        if let Source::Disk { folder, .. } = &source {
+            let common = info.files == 0;
+            lists.add(info.hash, common, sequence, folder, &info.lists);
+        }
         let compiled =
             Compiled { hash: info.hash, source: Arc::new(source), cache, compiling: Mutex::new(()) };
-        Self { info, sequence, compiled: Arc::new(compiled), messages: Mutex::new(HashMap::new()) }
+        let messages = Mutex::new(HashMap::new());
+        Self { info, sequence, compiled: Arc::new(compiled), lists, messages }
     }
 
     /// What it is.
@@ -247,6 +278,8 @@ impl Package {
         let message = Arc::new(MessageSchema {
             hash: self.info.hash,
             info: info.clone(),
+            checks: Checks::new(&plan),
+            lists: self.lists.clone(),
             plan: Arc::new(plan),
             compiled: self.compiled.clone(),
         });

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    coding::Coding,
     model::{At, GroupKind, Kind, Model, Raw, RawType, TypeRef},
     xsd::XML,
 };
@@ -82,6 +83,8 @@ pub(crate) struct Type {
     pub(crate) any_attribute: bool,
     /// Slot of what `xs:any` lets in.
     pub(crate) any: Option<u16>,
+    /// What the schema says about its codes.
+    pub(crate) coding: Coding,
     /// Named types that `xsi:type` may choose instead, a concrete type's own name among them.
     pub(crate) derived: Vec<Derived>,
 }
@@ -311,6 +314,7 @@ impl Compiler<'_> {
             any_attribute: false,
             any: None,
             list: None,
+            coding: Coding::default(),
             derived: Vec::new(),
         });
         self.types.insert(reference.clone(), number);
@@ -395,6 +399,7 @@ impl Compiler<'_> {
             any_attribute: raw.any_attribute,
             any,
             list,
+            coding: self.model.coding(reference),
             derived: Vec::new(),
         })
     }

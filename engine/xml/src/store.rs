@@ -14,6 +14,7 @@ use kop_core::{ContentHash, Diagnostic};
 
 use crate::{
     archive,
+    codelist::{self, CodeList, Lists},
     files::Files,
     import::{self, ImportReport},
     package::{Cache, Manifest, Package, PackageInfo, Source},
@@ -24,6 +25,7 @@ pub struct SchemaStore {
     folder: PathBuf,
     packages: RwLock<Vec<Arc<Package>>>,
     cache: Arc<Cache>,
+    lists: Arc<Lists>,
 }
 
 impl SchemaStore {
@@ -31,19 +33,20 @@ impl SchemaStore {
     /// `<profiles>/<standard>-<version>/`. A damaged package is reported, not passed over.
     pub fn open(packages: &Path, profiles: Option<&Path>) -> Result<Self, Vec<Diagnostic>> {
         let cache = Arc::new(Cache::default());
+        let lists = Arc::new(Lists::default());
         let mut found = Vec::new();
         let mut problems = Vec::new();
         for folder in folders(packages)? {
             if !folder.join("package.toml").is_file() {
                 continue;
             }
-            match stored(&folder, &cache) {
+            match stored(&folder, &cache, &lists) {
                 Ok(package) => found.push(Arc::new(package)),
                 Err(problem) => problems.push(problem),
             }
         }
         for folder in profiles.map(folders).transpose()?.unwrap_or_default() {
-            match profile(&folder, &cache) {
+            match profile(&folder, &cache, &lists) {
                 Ok(package) => found.extend(package.map(Arc::new)),
                 Err(more) => problems.extend(more),
             }
@@ -52,10 +55,12 @@ impl SchemaStore {
             return Err(problems);
         }
         sort(&mut found);
-        Ok(Self { folder: packages.to_owned(), packages: RwLock::new(found), cache })
+        Ok(Self { folder: packages.to_owned(), packages: RwLock::new(found), cache, lists })
     }
 
-    /// Imports a ZIP archive of the XRepository or a folder of schema files.
+    /// Imports a ZIP archive of the XRepository or a folder of schema files, with the code lists (genericode) and
+    /// Schematron rules in it. An archive, folder or file of code lists alone becomes a package of lists, which
+    /// serves all others.
     ///
     /// References to addresses on the internet are answered by the package's own files or by packages imported
     /// earlier, never fetched; what stays open is reported by name (KOP-X042).
@@ -64,6 +69,8 @@ impl SchemaStore {
         let mut contents = found.files;
         import::read_all(&Files::new(contents.clone()))?;
         let mut hints = Vec::new();
+        let lists = import::read_lists(&found.lists, &mut hints)?;
+        let rules = import::read_rules(&found.rules, &mut hints);
         let aside = import::choose_variant(&mut contents);
         if !aside.is_empty() {
             hints.push(
@@ -84,14 +91,19 @@ impl SchemaStore {
         } else {
             name
         };
-        let info = import::describe(&files, &name, false)?;
+        let mut info = import::describe(&files, &name, false)?;
+        info.lists = lists.iter().map(|list| list.info.clone()).collect();
+        info.rules = rules;
+        info.hash = identity(&files, &info);
         if let Some(known) = self.by_hash(&info.hash).filter(|known| !known.info.profile) {
             return Ok(ImportReport { package: known.info.clone(), new: false, borrowed, hints });
         }
         let files = Arc::new(files);
         import::prove(&files, &info)?;
         let sequence = others.iter().map(|package| package.sequence).max().unwrap_or_default() + 1;
-        let package = self.keep(&files, &info, sequence).map_err(|problem| vec![problem])?;
+        hints.extend(self.lists.contradicted(&info.lists));
+        let extra = Extra { lists: &lists, rules: &found.rules };
+        let package = self.keep(&files, &extra, &info, sequence).map_err(|problem| vec![problem])?;
         let mut packages = self.packages.write().unwrap_or_else(PoisonError::into_inner);
         packages.push(Arc::new(package));
         sort(&mut packages);
@@ -99,7 +111,13 @@ impl SchemaStore {
     }
 
     /// Writes a package beside the others and lets it appear with one rename.
-    fn keep(&self, files: &Files, info: &PackageInfo, sequence: u32) -> Result<Package, Diagnostic> {
+    fn keep(
+        &self,
+        files: &Files,
+        extra: &Extra<'_>,
+        info: &PackageInfo,
+        sequence: u32,
+    ) -> Result<Package, Diagnostic> {
         let io = |error: std::io::Error| archive::io("Ablage der Schemapakete", &error);
         let manifest = Manifest {
             sequence,
@@ -125,6 +143,19 @@ impl SchemaStore {
             fs::create_dir_all(place.parent().unwrap_or(&draft)).map_err(io)?;
             fs::write(&place, bytes).map_err(io)?;
         }
+        let put = |place: &Path, bytes: &[u8]| {
+            fs::create_dir_all(place.parent().unwrap_or(&draft)).map_err(io)?;
+            fs::write(place, bytes).map_err(io)
+        };
+        for list in extra.lists {
+            put(&codelist::place(&draft, &list.info.hash), list.bytes())?;
+        }
+        for rule in &info.rules {
+            if let Some(bytes) = extra.rules.get(&rule.path) {
+                put(&draft.join("schematron").join(format!("{}.sch", rule.hash)), bytes)?;
+            }
+        }
+        fs::create_dir_all(&draft).map_err(io)?;
         fs::write(draft.join("package.toml"), text).map_err(io)?;
         if target.exists() {
             // another process was faster, or an earlier copy was damaged
@@ -133,7 +164,7 @@ impl SchemaStore {
         fs::rename(&draft, &target).map_err(io)?;
         let source =
             Source::Disk { folder: target, manifest: Box::new(manifest), loaded: Mutex::new(Weak::new()) };
-        Ok(Package::new(info.clone(), sequence, source, self.cache.clone()))
+        Ok(Package::new(info.clone(), sequence, source, self.cache.clone(), self.lists.clone()))
     }
 
     fn all(&self) -> Vec<Arc<Package>> {
@@ -164,6 +195,23 @@ impl SchemaStore {
     }
 }
 
+/// What is kept beside the schema documents.
+struct Extra<'a> {
+    lists: &'a [CodeList],
+    rules: &'a BTreeMap<String, Arc<[u8]>>,
+}
+
+/// The package's identity: over its documents and, where there are any, its lists and rules.
+fn identity(files: &Files, info: &PackageInfo) -> ContentHash {
+    if info.lists.is_empty() && info.rules.is_empty() {
+        return files.hash();
+    }
+    let mut parts = vec![("schemata".to_owned(), files.hash())];
+    parts.extend(info.lists.iter().map(|list| (format!("{} {}", list.urn, list.version), list.hash)));
+    parts.extend(info.rules.iter().map(|rule| (rule.path.clone(), rule.hash)));
+    ContentHash::of_parts(parts.iter().map(|(name, hash)| (name.as_str(), hash.as_bytes().as_slice())))
+}
+
 fn sort(packages: &mut [Arc<Package>]) {
     packages.sort_by(|a, b| {
         let key = |package: &Package| (package.info.profile, std::cmp::Reverse(package.sequence));
@@ -188,7 +236,7 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>, Vec<Diagnostic>> {
     Ok(found)
 }
 
-fn stored(folder: &Path, cache: &Arc<Cache>) -> Result<Package, Diagnostic> {
+fn stored(folder: &Path, cache: &Arc<Cache>, lists: &Arc<Lists>) -> Result<Package, Diagnostic> {
     let damaged = |why: String| {
         Diagnostic::new(
             "KOP-X045",
@@ -206,11 +254,15 @@ fn stored(folder: &Path, cache: &Arc<Cache>) -> Result<Package, Diagnostic> {
         manifest: Box::new(manifest),
         loaded: Mutex::new(Weak::new()),
     };
-    Ok(Package::new(info, sequence, source, cache.clone()))
+    Ok(Package::new(info, sequence, source, cache.clone(), lists.clone()))
 }
 
 /// A shipped profile; a folder without schemas is none.
-fn profile(folder: &Path, cache: &Arc<Cache>) -> Result<Option<Package>, Vec<Diagnostic>> {
+fn profile(
+    folder: &Path,
+    cache: &Arc<Cache>,
+    lists: &Arc<Lists>,
+) -> Result<Option<Package>, Vec<Diagnostic>> {
     let mut contents: BTreeMap<String, Arc<[u8]>> = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(|error| vec![archive::io("Ordner der Profile", &error)])? {
         let entry = entry.map_err(|error| vec![archive::io("Ordner der Profile", &error)])?;
@@ -228,5 +280,5 @@ fn profile(folder: &Path, cache: &Arc<Cache>) -> Result<Option<Package>, Vec<Dia
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let info = import::describe(&files, &name, true)?;
     files.forget();
-    Ok(Some(Package::new(info, 0, Source::Memory(Arc::new(files)), cache.clone())))
+    Ok(Some(Package::new(info, 0, Source::Memory(Arc::new(files)), cache.clone(), lists.clone())))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Tests of the XML room through its public face, linked once.
 
+mod codes;
 mod common;
 mod equal;
 mod hostile;
