@@ -29,10 +29,11 @@ impl<'t> Writer<'t> {
         }
     }
 
-    /// Puts an attribute on the stack that the schema does not name; `name` without `@`.
-    pub(crate) fn put_any_attribute(&mut self, typ: &'t Type, name: &'t str, tree: &'t Tree, row: u32) {
+    /// Puts an attribute (`@name`, `@{urn:beispiel}name`) on the stack that the schema does not name.
+    pub(crate) fn put_any_attribute(&mut self, typ: &'t Type, key: &'t str, tree: &'t Tree, row: u32) {
+        let name = key.trim_start_matches('@');
         if !typ.any_attribute || split(name).is_none() {
-            return self.unknown(typ, name, row);
+            return self.unknown(typ, key, row);
         }
         self.stack.push(Entry { slot: ANY_ATTRIBUTE, repeat: 0, rest: name, tree });
     }

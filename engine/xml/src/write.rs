@@ -397,9 +397,7 @@ impl<'t> Writer<'t> {
                 "xsi:type" => Some(XSI_TYPE),
                 "xsi:nil" if plain(tree).as_deref().and_then(truth) == Some(true) => Some(XSI_NIL),
                 "xsi:nil" => return,
-                _ if head.len() > 1 && key.starts_with("@{") => {
-                    return self.put_any_attribute(typ, &key[1..], tree, row);
-                }
+                _ if key.starts_with("@{") => return self.put_any_attribute(typ, key, tree, row),
                 name => typ
                     .attributes
                     .iter()
@@ -420,10 +418,10 @@ impl<'t> Writer<'t> {
             })
         };
         let Some(slot) = slot else {
-            match head.strip_prefix('@') {
-                Some(name) if typ.any_attribute => return self.put_any_attribute(typ, name, tree, row),
-                _ => return self.unknown(typ, head, row),
+            if typ.any_attribute && head.starts_with('@') {
+                return self.put_any_attribute(typ, head, tree, row);
             }
+            return self.unknown(typ, head, row);
         };
         match tree {
             Tree::List(items) if rest.is_empty() && slot < ATTRIBUTES => {

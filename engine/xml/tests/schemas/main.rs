@@ -4,6 +4,7 @@
 mod codes;
 mod common;
 mod equal;
+mod forms;
 mod hostile;
 mod official;
 mod own;

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The writer against small schemas of our own: form, groups, choices, derivation, attributes.
 
+use std::sync::Arc;
+
 use kop_core::Diagnostic;
-use kop_xml::{SchemaStore, WriteOptions};
+use kop_xml::{MessageSchema, SchemaStore, WriteOptions};
 use serde_json::{Value, json};
 
 use crate::common::tree;
 
-/// Writes and validates a root `x.0001` whose type is given; the outcome is the XML below the root, or code and
-/// target of the problems.
-fn outcome(schema: &str, value: &Value) -> Result<String, Vec<String>> {
+/// The message with root `x.0001` of a package whose schema is given; the folder holds the package.
+pub(crate) fn probe(schema: &str) -> (tempfile::TempDir, Arc<MessageSchema>) {
     let folder = tempfile::tempdir().unwrap();
     let profile = folder.path().join("profile/probe-1");
     std::fs::create_dir_all(&profile).unwrap();
@@ -27,6 +28,13 @@ fn outcome(schema: &str, value: &Value) -> Result<String, Vec<String>> {
         .unwrap_or_else(|problems| panic!("{problems:#?}"));
     let message =
         store.find("probe", "1").unwrap().message("x.0001").unwrap_or_else(|problem| panic!("{problem:#?}"));
+    (folder, message)
+}
+
+/// Writes and validates a root `x.0001` whose type is given; the outcome is the XML below the root, or code and
+/// target of the problems.
+fn outcome(schema: &str, value: &Value) -> Result<String, Vec<String>> {
+    let (_folder, message) = probe(schema);
     let short = |problems: Vec<Diagnostic>| -> Vec<String> {
         problems
             .iter()
@@ -41,7 +49,7 @@ fn outcome(schema: &str, value: &Value) -> Result<String, Vec<String>> {
     Ok(inner.replace("xmlns:p=\"urn:p\"", "").replace("</p:x.0001>", ""))
 }
 
-fn root(content: &str) -> String {
+pub(crate) fn root(content: &str) -> String {
     format!(r#"<xs:element name="x.0001"><xs:complexType>{content}</xs:complexType></xs:element>"#)
 }
 

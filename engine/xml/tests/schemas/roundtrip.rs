@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kop_core::Tree;
 use kop_xml::{MessageSchema, WriteOptions};
 
 use crate::{
@@ -41,6 +42,19 @@ fn documents(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Takes the last text out of a tree.
+fn forget(tree: &mut Tree) -> bool {
+    match tree {
+        Tree::Text(_) => {
+            *tree = Tree::Nothing;
+            true
+        }
+        Tree::List(items) => items.iter_mut().rev().any(forget),
+        Tree::Map(entries) => entries.iter_mut().rev().any(|(_, value)| forget(value)),
+        _ => false,
+    }
+}
+
 /// Reads and writes a document; the error says what went wrong.
 fn round(message: &MessageSchema, xml: &[u8]) -> Result<(), String> {
     let tree = message.read(xml).map_err(|problems| format!("is not read: {problems:#?}"))?;
@@ -48,6 +62,11 @@ fn round(message: &MessageSchema, xml: &[u8]) -> Result<(), String> {
     let written = written.map_err(|problems| format!("is not written: {problems:#?}"))?;
     if let Some(difference) = difference(xml, &written.bytes) {
         return Err(difference);
+    }
+    let mut poorer = tree.clone();
+    assert!(forget(&mut poorer), "there is something to forget");
+    if let Ok(poorer) = message.write(&poorer, &WriteOptions::default()) {
+        assert!(difference(xml, &poorer.bytes).is_some(), "a lost value must show");
     }
     let again =
         message.read(&written.bytes).map_err(|problems| format!("is not read again: {problems:#?}"))?;
