@@ -2,10 +2,15 @@
 //! What the benchmarks share: one example instance in memory, a fair clock, and a loop on bare libxml2 to stand
 //! beside.
 
-pub mod bare;
 pub mod instance;
+pub mod libxml2;
 pub mod measure;
 pub mod program;
+pub mod rhai;
+
+/// The program's own allocator, or the figures would be another program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Whatever goes wrong in a benchmark, said as text.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -45,7 +45,11 @@ pub fn take_turns(mut subjects: Vec<(String, Subject<'_>)>) -> Result<Vec<Times>
     for (_, subject) in &mut subjects {
         // The first turn warms up and shows the order of magnitude.
         let once = (subject(20)? / 20.0).max(1.0);
-        repeats.push(((30e6 / once) as u32).clamp(5, 200_000));
+        let mut times = 5;
+        while f64::from(times) * once < 30e6 && times < 200_000 {
+            times += times / 4 + 1;
+        }
+        repeats.push(times);
     }
     let mut all = vec![Vec::new(); subjects.len()];
     for _ in 0..ROUNDS {

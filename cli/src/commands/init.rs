@@ -52,7 +52,7 @@ pub(crate) fn run(folder: &Path, lang: Lang, out: &mut impl Write) -> io::Result
     for (path, bytes) in LIBRARY {
         match path.strip_prefix("examples/erste-schritte/") {
             Some("kop.toml" | "README.md") => {}
-            Some(path) if path.ends_with(".toml") => {
+            Some(path) if path.starts_with("mandanten/") => {
                 let text = String::from_utf8_lossy(bytes);
                 put(path, text.replace(SCHEMA_OF_EXAMPLE, SCHEMA_OF_INSTANCE).as_bytes())?;
             }

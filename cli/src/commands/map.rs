@@ -161,10 +161,10 @@ async fn run_one(
     }
     if json {
         let parts: Vec<_> = composed.parts.iter().map(|part| &part.name).collect();
+        let reads: Vec<_> = composed.run.reads.iter().map(|read| read.path).collect();
         let value = serde_json::json!({
             "baum": composed.tree.to_json(), "dateiname": composed.name, "dateien": parts,
-            "gelesen": composed.run.reads, "hinweise": composed.remarks,
-            "schema": composed.schema_package,
+            "gelesen": reads, "hinweise": composed.remarks, "schema": composed.schema_package,
         });
         writeln!(out, "{value:#}")?;
     } else {

@@ -10,7 +10,7 @@ use std::{
 use kop_core::{
     BlobRef, ContentHash, Diagnostic, Eingang, Stage, Tree, Zeitpunkt, eingang::sicherer_dateiname,
 };
-use kop_mapping::{FileList, MappingHost, RunInput, RunOutput};
+use kop_mapping::{FileList, MappingHost, Reads, RunInput, RunOutput};
 use kop_tenant::{Identity, LoadedMapping, Target};
 use kop_xml::{SchemaStore, WriteOptions};
 use uuid::Uuid;
@@ -79,12 +79,12 @@ pub struct Composed {
 }
 
 /// What is known of a script's run beside its tree.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RunReport {
     /// Output of `print`.
     pub prints: Vec<String>,
-    /// Paths of the fields it read.
-    pub reads: Vec<String>,
+    /// The fields it read.
+    pub reads: Reads,
 }
 
 /// Runs the mapping and makes the message.
@@ -170,8 +170,7 @@ pub async fn compose(
     };
     let name = main_name(&input, extension, &number);
     check_names(&name, &parts)?;
-    let report =
-        RunReport { prints: run.prints, reads: run.reads.into_iter().map(|read| read.path).collect() };
+    let report = RunReport { prints: run.prints, reads: run.reads };
     Ok(Composed { name, content_type, bytes, parts, schema_package, remarks, tree, run: report })
 }
 

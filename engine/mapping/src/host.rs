@@ -279,7 +279,8 @@ impl Core {
         let (value, state) = self.evaluate(script, input);
         let value = value.map_err(|problem| vec![problem])?;
         let tree = tree_of(value).map_err(|problem| vec![at_key(*problem, script)])?;
-        let (reads, prints, files) = state.map(run::Run::into_records).unwrap_or_default();
+        let state = state.ok_or_else(|| vec![broken(script.file())])?;
+        let (reads, prints, files) = state.into_records();
         Ok(RunOutput { tree, files, reads, prints, keys: Arc::clone(&script.keys) })
     }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kop_core::{Eingang, Tree, Zeitpunkt, diagnostic::Place};
 use uuid::Uuid;
 
-use crate::{keys::KeyPositions, tables::Tables};
+use crate::{keys::KeyPositions, run::Reads, tables::Tables};
 
 /// Everything that a script may see. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub struct RunOutput {
     pub tree: Tree,
     /// Files that the script made parts of the Sendung, in the order of the first calls.
     pub files: Vec<FileUse>,
-    /// Reads of the submission in their order; at most 20 000, the rest is left out.
-    pub reads: Vec<Read>,
+    /// Reads of the submission in their order.
+    pub reads: Reads,
     /// Lines that the script printed; at most 200, the last one says so when there were more.
     pub prints: Vec<String>,
     /// Where the keys of the tree stand in the script.

@@ -29,5 +29,6 @@ pub use host::{HostOptions, MappingHost};
 pub use input::{FileList, FileUse, Read, RunInput, RunOutput};
 pub use jsonpath::JsonPath;
 pub use keys::{KeyPosition, KeyPositions};
+pub use run::Reads;
 pub use script::{Condition, ModuleSource, Script, ScriptSource};
 pub use tables::{Table, Tables};

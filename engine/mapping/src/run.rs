@@ -8,27 +8,74 @@ use std::{
     time::Instant,
 };
 
-use kop_core::{Diagnostic, diagnostic::FieldRef, diagnostic::Place};
+use kop_core::{Diagnostic, Eingang, diagnostic::FieldRef, diagnostic::Place};
 use rhai::{EvalAltResult, ImmutableString, NativeCallContext, Position, Shared};
 
 use crate::{
     bounds::{PRINT_BYTES, PRINTS, READS},
     errors::Problem,
+    handle::{Teil, Ziel},
     input::{FileUse, Read, RunInput},
 };
 
 /// Modules that an `import` may name, by name.
 pub(crate) type Modules = std::collections::BTreeMap<String, Shared<rhai::Module>>;
 
-/// One read as it is recorded: cheap, worked out only afterwards.
+/// One read as it is recorded: cheap, because most runs are never asked for theirs.
+#[derive(Clone, Debug)]
 struct RawRead {
     base: Arc<str>,
     key: ImmutableString,
-    label: Option<String>,
     file: u8,
     position: Position,
     value: Option<ImmutableString>,
     present: bool,
+}
+
+/// The reads of a run in their order; at most 20 000, the rest is left out.
+#[derive(Clone, Debug)]
+pub struct Reads {
+    raw: Vec<RawRead>,
+    files: Arc<[Arc<str>]>,
+    eingang: Arc<Eingang>,
+}
+
+impl Reads {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Whether the script read nothing.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Each read, worked out when it is asked for.
+    pub fn iter(&self) -> impl Iterator<Item = Read> + '_ {
+        self.raw.iter().map(|read| Read {
+            path: full_path(&read.base, &read.key),
+            label: label_of(&self.eingang, &read.base, &read.key),
+            place: read.position.line().map(|line| Place {
+                file: self.files.get(usize::from(read.file)).map(ToString::to_string).unwrap_or_default(),
+                line: u32::try_from(line).unwrap_or(u32::MAX),
+                column: read.position.position().and_then(|c| u32::try_from(c).ok()).unwrap_or(0),
+                snippet: None,
+            }),
+            present: read.present,
+        })
+    }
+}
+
+/// What the citizen saw beside the field.
+fn label_of(eingang: &Arc<Eingang>, base: &str, key: &str) -> Option<String> {
+    if base.starts_with('@') {
+        return None;
+    }
+    match Teil::root(Arc::clone(eingang)).find(&full_path(base, key)) {
+        Ok(Ziel::Feld(feld)) => feld.label.clone(),
+        _ => None,
+    }
 }
 
 /// State of one run.
@@ -117,7 +164,6 @@ impl Run {
         context: &NativeCallContext,
         base: &Arc<str>,
         key: &ImmutableString,
-        label: Option<&str>,
         value: Option<ImmutableString>,
         present: bool,
     ) {
@@ -131,7 +177,6 @@ impl Run {
         self.reads.push(RawRead {
             base: Arc::clone(base),
             key: key.clone(),
-            label: label.map(str::to_owned),
             file: u8::try_from(file).unwrap_or_default(),
             position: context.call_position(),
             value,
@@ -142,27 +187,13 @@ impl Run {
     /// The field that a value was read from: the last read that gave this very value.
     pub(crate) fn field_of(&self, value: &str) -> Option<FieldRef> {
         let read = self.reads.iter().rev().find(|read| read.value.as_deref() == Some(value))?;
-        Some(FieldRef { path: full_path(&read.base, &read.key), label: read.label.clone() })
+        let label = label_of(&self.input.eingang, &read.base, &read.key);
+        Some(FieldRef { path: full_path(&read.base, &read.key), label })
     }
 
-    /// Recorded reads and printed lines in their final form.
-    pub(crate) fn into_records(self) -> (Vec<Read>, Vec<String>, Vec<FileUse>) {
-        let files = self.files_of_script;
-        let reads = self
-            .reads
-            .into_iter()
-            .map(|read| Read {
-                path: full_path(&read.base, &read.key),
-                label: read.label,
-                place: read.position.line().map(|line| Place {
-                    file: files.get(usize::from(read.file)).map(ToString::to_string).unwrap_or_default(),
-                    line: u32::try_from(line).unwrap_or(u32::MAX),
-                    column: read.position.position().and_then(|c| u32::try_from(c).ok()).unwrap_or(0),
-                    snippet: None,
-                }),
-                present: read.present,
-            })
-            .collect();
+    /// What the run leaves: reads, printed lines, registered files.
+    pub(crate) fn into_records(self) -> (Reads, Vec<String>, Vec<FileUse>) {
+        let reads = Reads { raw: self.reads, files: self.files_of_script, eingang: self.input.eingang };
         (reads, self.prints, self.files)
     }
 }

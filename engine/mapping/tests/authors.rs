@@ -188,12 +188,10 @@ fn reads_are_recorded_with_label_place_and_presence() {
         &[],
     )
     .unwrap();
-    let reads: Vec<_> = output
-        .reads
+    let reads: Vec<_> = output.reads.iter().collect();
+    let reads: Vec<_> = reads
         .iter()
-        .map(|read| {
-            (read.path.as_str(), read.label.as_deref(), read.place.as_ref().unwrap().line, read.present)
-        })
+        .map(|read| (&*read.path, read.label.as_deref(), read.place.as_ref().unwrap().line, read.present))
         .collect();
     assert_eq!(
         reads,

@@ -39,21 +39,18 @@ fn read(
     path: &ImmutableString,
     display: bool,
 ) -> Outcome<Option<ImmutableString>> {
-    let (text, label): (Option<ImmutableString>, Option<&str>) = match teil.find(path) {
-        Ok(Ziel::Kopf(Cow::Borrowed(text))) => (Some(text.into()), None),
-        Ok(Ziel::Kopf(Cow::Owned(text))) => (Some(text.into()), None),
-        Ok(Ziel::Feld(feld)) => {
-            let text = match &feld.inhalt {
-                Inhalt::Wert(wert) => shown(wert, display).map(Into::into),
-                _ => None,
-            };
-            (text, feld.label.as_deref())
-        }
-        Err(Fehlt::Leer) => (None, None),
+    let text: Option<ImmutableString> = match teil.find(path) {
+        Ok(Ziel::Kopf(Cow::Borrowed(text))) => Some(text.into()),
+        Ok(Ziel::Kopf(Cow::Owned(text))) => Some(text.into()),
+        Ok(Ziel::Feld(feld)) => match &feld.inhalt {
+            Inhalt::Wert(wert) => shown(wert, display).map(Into::into),
+            _ => None,
+        },
+        Err(Fehlt::Leer) => None,
         Err(Fehlt::KeinPfad(error)) => return Err(bad_path(&error)),
         Err(Fehlt::Unbekannt(names)) => return Err(unknown(names)),
     };
-    run::with(|run| run.read(context, &teil.pfad, path, label, text.clone(), text.is_some()))?;
+    run::with(|run| run.read(context, &teil.pfad, path, text.clone(), text.is_some()))?;
     Ok(text)
 }
 
@@ -127,14 +124,13 @@ fn converted(
 fn teil_at(context: &NativeCallContext, teil: &Teil, path: &ImmutableString) -> Outcome<Teil> {
     let part = teil.part(path).map_err(|error| bad_path(&error))?;
     let present = part.filled();
-    let label = part.feld().and_then(|feld| feld.label.as_deref());
-    run::with(|run| run.read(context, &teil.pfad, path, label, None, present))?;
+    run::with(|run| run.read(context, &teil.pfad, path, None, present))?;
     Ok(part)
 }
 
 fn liste(context: &NativeCallContext, teil: &Teil, path: &ImmutableString) -> Outcome<Array> {
     let parts = teil.list(path).map_err(|error| bad_path(&error))?;
-    run::with(|run| run.read(context, &teil.pfad, path, None, None, !parts.is_empty()))?;
+    run::with(|run| run.read(context, &teil.pfad, path, None, !parts.is_empty()))?;
     if parts.len() > ARRAY_SIZE {
         return Err(EvalAltResult::ErrorDataTooLarge("array".into(), rhai::Position::NONE).into());
     }
@@ -142,14 +138,14 @@ fn liste(context: &NativeCallContext, teil: &Teil, path: &ImmutableString) -> Ou
 }
 
 fn hat(context: &NativeCallContext, teil: &Teil, path: &ImmutableString) -> Outcome<bool> {
-    let (present, label) = match teil.find(path) {
-        Ok(Ziel::Feld(feld)) => (filled(feld), feld.label.as_deref()),
-        Ok(Ziel::Kopf(_)) => (true, None),
-        Err(Fehlt::Leer) => (false, None),
+    let present = match teil.find(path) {
+        Ok(Ziel::Feld(feld)) => filled(feld),
+        Ok(Ziel::Kopf(_)) => true,
+        Err(Fehlt::Leer) => false,
         Err(Fehlt::KeinPfad(error)) => return Err(bad_path(&error)),
         Err(Fehlt::Unbekannt(names)) => return Err(unknown(names)),
     };
-    run::with(|run| run.read(context, &teil.pfad, path, label, None, present))?;
+    run::with(|run| run.read(context, &teil.pfad, path, None, present))?;
     Ok(present)
 }
 
@@ -209,7 +205,7 @@ fn leaf(
     let Some(text) = shown(wert, true) else { return Ok(()) };
     let text: ImmutableString = text.into();
     let label = feld.label.as_deref();
-    run::with(|run| run.read(context, base, &path.into(), label, Some(text.clone()), true))?;
+    run::with(|run| run.read(context, base, &path.into(), Some(text.clone()), true))?;
     let mut entry = Map::new();
     entry.insert("name".into(), feld.name.as_str().into());
     entry.insert("label".into(), label.map_or(Dynamic::UNIT, Into::into));
@@ -226,7 +222,7 @@ fn property(
 ) {
     engine.register_get(name, move |context: NativeCallContext, teil: &mut Teil| -> Outcome {
         let value: Option<ImmutableString> = value(teil).filter(|text| !text.is_empty()).map(Into::into);
-        run::with(|run| run.read(&context, &"@".into(), &name.into(), None, value.clone(), value.is_some()))?;
+        run::with(|run| run.read(&context, &"@".into(), &name.into(), value.clone(), value.is_some()))?;
         Ok(or_unit(value))
     });
 }

@@ -21,7 +21,7 @@ fn list(context: &NativeCallContext, teil: &Teil, list: FileList) -> Outcome<Arr
         FileList::Anlagen => (&teil.eingang.anlagen, "anlagen"),
         FileList::Repraesentationen => (&teil.eingang.repraesentationen, "repraesentationen"),
     };
-    run::with(|run| run.read(context, &"@".into(), &name.into(), None, None, !files.is_empty()))?;
+    run::with(|run| run.read(context, &"@".into(), &name.into(), None, !files.is_empty()))?;
     Ok((0..files.len())
         .map(|index| Dynamic::from(Datei { eingang: std::sync::Arc::clone(&teil.eingang), list, index }))
         .collect())
