@@ -31,16 +31,23 @@ impl Instance {
         let schemas = Arc::new(open_schemas(&config.data_dir, config.schemas_dir.as_deref())?);
         let host = Arc::new(MappingHost::new(HostOptions::default()));
         let doors = registry::doors();
+        let tenants = Arc::new(Tenants::of([]));
+        let mut instance = Self { config, host, schemas, tenants, broken: Vec::new(), doors };
+        instance.broken = instance.reload();
+        Ok(instance)
+    }
+
+    /// Loads the tenants anew and swaps them in; one that is broken now keeps what it had. Gives the broken ones.
+    pub(crate) fn reload(&self) -> Vec<(String, Vec<Diagnostic>)> {
         let kinds = registry::kinds();
         let exists =
-            |standard: &str, version: &str, root: &str| schema_exists(&schemas, standard, version, root);
+            |standard: &str, version: &str, root: &str| schema_exists(&self.schemas, standard, version, root);
         let context = LoadContext {
-            registry: Registry { intakes: &doors.intakes, kinds: &kinds },
-            host: &host,
+            registry: Registry { intakes: &self.doors.intakes, kinds: &kinds },
+            host: &self.host,
             schema_exists: &exists,
         };
-        let (tenants, broken) = Tenants::load_all(&config, &context);
-        Ok(Self { config, host, schemas, tenants: Arc::new(tenants), broken, doors })
+        self.tenants.reload_all(&self.config, &context)
     }
 
     /// The engine over an opened data folder.

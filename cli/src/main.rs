@@ -7,8 +7,8 @@ mod instance;
 mod language;
 mod machine;
 mod problems;
+mod published;
 mod registry;
-mod schemas;
 mod timeline;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -48,7 +48,8 @@ enum Command {
     },
     /// Nimmt Anträge über HTTP an, verarbeitet sie und stellt zu
     #[command(after_help = "Protokoll: KOP_LOG=info (warn, debug …); KOP_LOG_FORMAT=json für Programme.\n\
-                            Der Dienst spricht HTTP; davor gehört ein Reverse Proxy mit TLS.")]
+                            Der Dienst spricht HTTP; davor gehört ein Reverse Proxy mit TLS.\n\
+                            SIGHUP liest die Mandanten neu ein; was fehlerhaft ist, bleibt, wie es war.")]
     Serve {
         /// Adresse und Port statt der in kop.toml; Port 0 wählt einen freien
         #[arg(long)]

@@ -196,6 +196,15 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Has the tenants read anew (SIGHUP), as an operator would.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn reload(&self) -> Result<(), Error> {
+        let status = Command::new("kill").args(["-HUP", &self.pid().to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err("kill -HUP".into()) }
+    }
+
     /// Ends the process at once, as a power cut would (SIGKILL), and waits for its end.
     ///
     /// # Errors

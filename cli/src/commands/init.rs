@@ -11,7 +11,7 @@ use std::{
 
 use kop_core::diagnostic::Lang;
 
-use crate::schemas;
+use crate::published;
 
 include!(concat!(env!("OUT_DIR"), "/library.rs"));
 
@@ -60,7 +60,7 @@ pub(crate) fn run(folder: &Path, lang: Lang, out: &mut impl Write) -> io::Result
             None => put(&format!("bibliothek/{path}"), bytes)?,
         }
     }
-    for (name, schema) in schemas::all() {
+    for (name, schema) in published::schemas() {
         put(&format!("schemata/{name}"), format!("{schema:#}\n").as_bytes())?;
     }
     let shown = folder.display();

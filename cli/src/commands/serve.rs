@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use kop_core::diagnostic::Lang;
@@ -50,6 +51,23 @@ pub(crate) fn run(
             tokio::select! { _ = end.recv() => {} _ = hang_up.recv() => {} }
             tracing::info!("Stopping; what is under way is finished first.");
             stopping.cancel();
+        });
+        let mut again = signal(SignalKind::hangup())?;
+        let instance = Arc::new(instance);
+        let reloading = instance.clone();
+        tokio::spawn(async move {
+            while again.recv().await.is_some() {
+                let instance = reloading.clone();
+                // Compiling scripts takes its time and is nobody else's.
+                let Ok(broken) = tokio::task::spawn_blocking(move || instance.reload()).await else {
+                    continue;
+                };
+                for (name, found) in &broken {
+                    let codes: Vec<_> = found.iter().map(|problem| problem.code.as_str()).collect();
+                    tracing::error!(tenant = name, codes = codes.join(" "), "Not reloaded; see kop check.");
+                }
+                tracing::info!(tenants = reloading.tenants.all().len(), broken = broken.len(), "Reloaded.");
+            }
         });
         tracing::info!(address = %listener.local_addr()?, tenants = engine.tenants().all().len(), "Serving.");
         let worker = tokio::spawn(Worker::new(engine.clone(), WorkerOptions::default()).run(stop.clone()));

@@ -4,6 +4,7 @@
 mod hostile_scripts;
 mod judged;
 mod large;
+mod receiver;
 mod refusals;
 mod repeats;
 mod restart;
