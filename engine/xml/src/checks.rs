@@ -3,24 +3,19 @@
 //! of lists, the head's message type and Kennungen, empty elements. The path table says which element a tag is,
 //! so no name is looked at here. Foreign XML does not come here.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use kop_core::{ContentHash, Diagnostic, Severity};
 
 use crate::{
-    codelist::{Answer, CodeList, Lists},
+    codelist::{CodeList, Lists},
+    known::{Memory, Shelf, other_column, unnamed},
     paths::{NONE, Paths, Row, target},
     plan::{Content, Plan, short_name},
 };
 
 /// Problems reported at most.
 const MAX_PROBLEMS: usize = 50;
-/// Lists remembered per message; a script that makes up versions must not fill the memory.
-const MAX_KNOWN: usize = 400;
 /// The list of prefixes of the Deutsches Verwaltungsdiensteverzeichnis.
 const DVDV_PREFIXES: &str = "urn:xoev-de:bund:bmi:bit:codeliste:dvdv.praefix";
 
@@ -37,20 +32,12 @@ const KENNUNG: u8 = 1 << 5;
 /// Sender or receiver in a head.
 const PARTY: u8 = 1 << 6;
 
-/// A list that was looked for.
-#[derive(Debug)]
-struct Known {
-    urn: Box<str>,
-    version: Box<str>,
-    answer: Answer,
-}
-
 /// What the checks need of one message, and the lists found so far.
 #[derive(Debug)]
 pub(crate) struct Checks {
     /// By number of the plan's element.
     flags: Vec<u8>,
-    known: RwLock<(u64, Arc<Vec<Known>>)>,
+    memory: Memory,
 }
 
 impl Checks {
@@ -82,7 +69,7 @@ impl Checks {
             }
             flags
         });
-        Self { flags: flags.collect(), known: RwLock::default() }
+        Self { flags: flags.collect(), memory: Memory::default() }
     }
 }
 
@@ -100,35 +87,19 @@ pub(crate) struct Job<'a> {
 
 /// Checks a written document. Remarks do not stop the message; the error holds them too, after the problems.
 pub(crate) fn check(bytes: &[u8], paths: &Paths, job: &Job<'_>) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-    let generation = job.lists.generation();
-    let known = {
-        let known = job.checks.known.read().unwrap_or_else(PoisonError::into_inner);
-        if known.0 == generation { known.1.clone() } else { Arc::default() }
-    };
     let mut pass = Pass {
         job,
         plan: &paths.plan,
         rows: &paths.rows,
-        known: &known,
-        fresh: Vec::new(),
-        used: Vec::new(),
+        shelf: job.checks.memory.shelf(job.lists, job.package),
         coded: None,
         dvdv: NONE,
         problems: Vec::new(),
         remarks: Vec::new(),
     };
     pass.run(bytes);
-    let Pass { fresh, mut problems, remarks, .. } = pass;
-    if !fresh.is_empty() {
-        let mut place = job.checks.known.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = if known.len() + fresh.len() > MAX_KNOWN { &[] } else { known.as_slice() };
-        let kept = kept.iter().map(|one| Known {
-            urn: one.urn.clone(),
-            version: one.version.clone(),
-            answer: one.answer.clone(),
-        });
-        *place = (generation, Arc::new(kept.chain(fresh).collect()));
-    }
+    let Pass { shelf, mut problems, remarks, .. } = pass;
+    job.checks.memory.keep(shelf);
     if problems.is_empty() {
         return Ok(remarks);
     }
@@ -147,10 +118,7 @@ struct Pass<'a> {
     job: &'a Job<'a>,
     plan: &'a Plan,
     rows: &'a [Row],
-    known: &'a [Known],
-    fresh: Vec<Known>,
-    /// Lists that had their remarks, by place in `known`, then `fresh`.
-    used: Vec<bool>,
+    shelf: Shelf<'a>,
     coded: Option<Coded<'a>>,
     /// Sender or receiver that is entered in the DVDV.
     dvdv: u32,
@@ -160,10 +128,7 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     fn run(&mut self, bytes: &'a [u8]) {
-        let find = |from: usize, wanted: u8| {
-            let rest = bytes.get(from..)?;
-            Some(from + rest.iter().position(|byte| *byte == wanted)?)
-        };
+        let find = |from: usize, wanted: u8| position(bytes, from, wanted);
         let mut row = 0;
         let mut here = 0;
         while let Some(open) = find(here, b'<') {
@@ -318,12 +283,10 @@ impl<'a> Pass<'a> {
     }
 
     fn kennung(&mut self, row: u32, value: &str) {
-        let prefixes = self.list(DVDV_PREFIXES, "");
+        let prefixes = self.shelf.place(DVDV_PREFIXES, "");
+        let prefixes = self.shelf.answer(prefixes).as_ref().ok().cloned();
         let (prefix, rest) = value.split_once(':').unwrap_or((value, ""));
-        let listed = match &prefixes {
-            Answer::List(list) => Some(list.has(prefix)),
-            _ => None,
-        };
+        let listed = prefixes.as_ref().map(|list| list.has(prefix));
         let three = prefix.chars().count() == 3 && prefix.chars().all(char::is_lowercase);
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         let form = (three || listed == Some(true)) && !rest.is_empty() && rest.chars().all(plain);
@@ -336,7 +299,7 @@ impl<'a> Pass<'a> {
             let hint = "Präfix, Doppelpunkt, Schlüssel, z. B. „bab:01056039“. \
                         Kennungen stehen in mandant.toml bei [absender] und [empfaenger].";
             self.problem(problem.with_target(self.target(row)).with_value(value).with_hint(hint));
-        } else if let (Some(false), Answer::List(list)) = (listed, prefixes) {
+        } else if let (Some(false), Some(list)) = (listed, prefixes) {
             let (version, near) = (list.info.version.clone(), proposal(&list, prefix));
             let problem = Diagnostic::new(
                 "KOP-X055",
@@ -354,40 +317,18 @@ impl<'a> Pass<'a> {
     }
 
     fn code(&mut self, row: u32, coded: &Coded<'_>, value: &str) {
-        let Some(urn) = &coded.urn else {
-            return self.unchecked(
-                row,
-                "(ohne Angabe)",
-                None,
-                "Die Nachricht nennt für diesen Code keine Codeliste.",
-            );
+        let (Some(urn), Some(version)) = (&coded.urn, &coded.version) else {
+            return self.remark(row, unnamed(coded.urn.as_deref()));
         };
-        let Some(version) = &coded.version else {
-            return self.unchecked(row, urn, None, "Die Nachricht nennt keine Version der Codeliste.");
-        };
-        let (place, list) = match self.place(urn, version) {
-            (place, Answer::List(list)) => (place, list.clone()),
-            (place, Answer::Missing(held)) => {
-                let held = if held.is_empty() && urn.starts_with("urn:") {
-                    format!("{urn} aus dem XRepository herunterladen und laden: kop schema import DATEI.")
-                } else if held.is_empty() {
-                    format!("{urn} vom Herausgeber als Genericode besorgen: kop schema import DATEI.")
-                } else {
-                    format!("Vorhanden: {}.", held.join(", "))
-                };
-                if self.first_use(place) {
-                    self.unchecked(row, urn, Some(version), &held);
-                }
-                return;
+        let place = self.shelf.place(urn, version);
+        let first = self.shelf.first_use(place);
+        let list = match self.shelf.answer(place) {
+            Ok(list) => list.clone(),
+            Err(remark) if first => {
+                let remark = (**remark).clone();
+                return self.remark(row, remark);
             }
-            (place, Answer::Damaged) => {
-                if self.first_use(place) {
-                    let hint =
-                        "Die abgelegte Liste ist beschädigt. Das Paket neu laden: kop schema import DATEI.";
-                    self.unchecked(row, urn, Some(version), hint);
-                }
-                return;
-            }
+            Err(_) => return,
         };
         let holder = if self.flags(row) & CODE != 0 { self.parent(row) } else { row };
         let typ =
@@ -396,16 +337,12 @@ impl<'a> Pass<'a> {
         if let Some(column) = column.filter(|column| !column.eq_ignore_ascii_case(&list.info.key_column))
             && column != "code"
         {
-            if self.first_use(place) {
-                let hint = format!(
-                    "Das Schema verwendet die Spalte „{column}“, die Liste hat den Schlüssel „{}“.",
-                    list.info.key_column
-                );
-                self.unchecked(row, urn, Some(version), &hint);
+            if first {
+                self.remark(row, other_column(&list, column));
             }
             return;
         }
-        if self.first_use(place) {
+        if first {
             self.validity(row, &list);
         }
         if list.has(value) {
@@ -470,21 +407,10 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn unchecked(&mut self, row: u32, urn: &str, version: Option<&str>, hint: &str) {
-        let short = short_name(urn);
-        let (de, en) = match version {
-            Some(version) => (
-                format!("Codeliste „{short}“ Version {version} liegt nicht vor: nicht geprüft."),
-                format!("Code list \"{short}\" version {version} is not there: not checked."),
-            ),
-            None => (
-                format!("Codeliste „{short}“: nicht geprüft, weil Liste oder Version fehlt."),
-                format!("Code list \"{short}\": not checked, because list or version is missing."),
-            ),
-        };
-        if self.remarks.len() < MAX_PROBLEMS && self.remarks.iter().all(|remark| remark.de != de) {
-            let remark = Diagnostic::new("KOP-X051", de, en);
-            self.remarks.push(remark.with_target(self.target(row)).with_hint(hint));
+    /// Says once what is to be said about an element, and about others like it.
+    fn remark(&mut self, row: u32, remark: Diagnostic) {
+        if self.remarks.len() < MAX_PROBLEMS && self.remarks.iter().all(|known| known.de != remark.de) {
+            self.remarks.push(remark.with_target(self.target(row)));
         }
     }
 
@@ -492,38 +418,6 @@ impl<'a> Pass<'a> {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem);
         }
-    }
-
-    /// The list of a URN and version (the latest where the version is empty), looked for once.
-    fn list(&mut self, urn: &str, version: &str) -> Answer {
-        self.place(urn, version).1.clone()
-    }
-
-    fn place(&mut self, urn: &str, version: &str) -> (usize, &Answer) {
-        let fits = |one: &Known| *one.version == *version && *one.urn == *urn;
-        if let Some(at) = self.known.iter().position(fits) {
-            return (at, &self.known[at].answer);
-        }
-        let before = self.known.len();
-        if let Some(at) = self.fresh.iter().position(fits) {
-            return (before + at, &self.fresh[at].answer);
-        }
-        let (lists, package) = (self.job.lists, self.job.package);
-        let answer = if version.is_empty() {
-            lists.latest(package, urn).map_or(Answer::Missing(Vec::new()), Answer::List)
-        } else {
-            lists.find(package, urn, version)
-        };
-        self.fresh.push(Known { urn: urn.into(), version: version.into(), answer });
-        let at = self.fresh.len() - 1;
-        (before + at, &self.fresh[at].answer)
-    }
-
-    fn first_use(&mut self, place: usize) -> bool {
-        if self.used.len() <= place {
-            self.used.resize(place + 1, false);
-        }
-        !std::mem::replace(&mut self.used[place], true)
     }
 }
 
@@ -538,6 +432,24 @@ fn proposal(list: &CodeList, wrong: &str) -> Option<String> {
         })
         .collect();
     (!near.is_empty()).then(|| format!("Meinten Sie {}?", near.join(" oder ")))
+}
+
+/// The next place of a byte, eight bytes at a time: this search is most of what the pass does.
+fn position(bytes: &[u8], from: usize, wanted: u8) -> Option<usize> {
+    const LOW: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = LOW << 7;
+    let rest = bytes.get(from..)?;
+    let (eights, tail) = rest.as_chunks::<8>();
+    for (number, eight) in eights.iter().enumerate() {
+        // zero where the byte is the wanted one; the lowest mark is exact
+        let differs = u64::from_le_bytes(*eight) ^ (LOW * u64::from(wanted));
+        let marks = differs.wrapping_sub(LOW) & !differs & HIGH;
+        if marks != 0 {
+            return Some(from + number * 8 + marks.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = tail.iter().position(|byte| *byte == wanted)?;
+    Some(from + eights.len() * 8 + at)
 }
 
 /// Attributes of a start tag that the writer made: always `name="value"`.
@@ -560,4 +472,31 @@ fn unescaped(text: &[u8]) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     quick_xml::escape::unescape(text).unwrap_or(Cow::Borrowed(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{attributes, position};
+
+    #[test]
+    fn a_byte_is_found_wherever_it_is() {
+        let text = "=;<:=\u{bc}ä<aaaaaaaaaaaaaaaa>  <".as_bytes();
+        for wanted in *b"<>= a;" {
+            for from in 0..=text.len() {
+                let plain = text[from..].iter().position(|byte| *byte == wanted).map(|at| from + at);
+                assert_eq!(position(text, from, wanted), plain, "{wanted} from {from}");
+            }
+        }
+        assert_eq!(position(text, text.len() + 1, b'<'), None);
+    }
+
+    #[test]
+    fn attributes_are_taken_apart() {
+        let tag = br#"<a:b listURI="urn:x y=&quot;" xsi:type="t" leer=""#;
+        let found: Vec<_> =
+            attributes(tag).map(|(name, value)| (name.to_vec(), value.into_owned())).collect();
+        assert_eq!(found[0], (b"listURI".to_vec(), "urn:x y=\"".to_owned()));
+        assert_eq!((found.len(), found[1].1.as_str()), (2, "t"));
+        assert_eq!(attributes(b"<a").count(), 0);
+    }
 }

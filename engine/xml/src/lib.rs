@@ -17,6 +17,7 @@ mod files;
 mod genericode;
 mod import;
 mod judge;
+mod known;
 mod libxml2;
 mod message;
 mod model;

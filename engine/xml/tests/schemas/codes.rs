@@ -290,5 +290,8 @@ fn the_official_lists_know_the_official_codes() {
     for _ in 0..500 {
         schema.check(&written, &xbau_options(), TODAY).unwrap();
     }
-    println!("Prüfung jenseits XSD: {} KB in {:?}", written.bytes.len() / 1024, began.elapsed() / 500);
+    let each = began.elapsed() / 500;
+    eprintln!("{} bytes: checks beyond XSD {each:?}", written.bytes.len());
+    // a debug build on a busy machine; a search through whole lists would take longer
+    assert!(each.as_millis() < 2, "{each:?}");
 }
