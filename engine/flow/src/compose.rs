@@ -15,7 +15,7 @@ use kop_tenant::{Identity, LoadedMapping, Target};
 use kop_xml::{SchemaStore, WriteOptions};
 use uuid::Uuid;
 
-use crate::{head, target};
+use crate::{head, lineage, target};
 
 /// What one message is made of.
 pub struct ComposeInput<'a> {
@@ -96,23 +96,62 @@ pub async fn compose(
     schemas: &SchemaStore,
     input: ComposeInput<'_>,
 ) -> Result<Composed, Vec<Diagnostic>> {
-    let run = host
-        .run(
-            &input.mapping.script,
-            RunInput {
-                eingang: input.eingang.clone(),
-                tables: input.mapping.tables.clone(),
-                parameters: input.parameters.clone(),
-                now: input.now,
-            },
-        )
-        .await?;
+    let script_input = RunInput {
+        eingang: input.eingang.clone(),
+        tables: input.mapping.tables.clone(),
+        parameters: input.parameters.clone(),
+        now: input.now,
+    };
+    let run = host.run(&input.mapping.script, script_input.clone()).await?;
     let mut parts = files(&input.eingang, &run);
+    let document = match render(schemas, &input, &run.tree) {
+        Ok(document) => document,
+        Err(mut problems) => {
+            // The schema knows elements only; the person who mends it needs the field and the line.
+            if problems.iter().any(|problem| problem.field.is_none() && problem.target.is_some()) {
+                let script = &input.mapping.script;
+                lineage::trace(host, script, &script_input, &run).await.explain(&mut problems);
+            }
+            return Err(locate(problems, input.mapping));
+        }
+    };
+    if matches!(input.mapping.manifest.ziel, Target::Ablage) {
+        let data = serde_json::to_vec_pretty(&*input.eingang).unwrap_or_default();
+        parts.push(ComposedPart {
+            name: "daten.json".into(),
+            content_type: "application/json".into(),
+            content: PartContent::Bytes(data),
+        });
+    }
+    let name = main_name(&input, document.extension, &document.number);
+    check_names(&name, &parts)?;
+    Ok(Composed {
+        name,
+        content_type: document.content_type,
+        bytes: document.bytes,
+        parts,
+        schema_package: document.schema_package,
+        remarks: locate(document.remarks, input.mapping),
+        tree: run.tree,
+        run: RunReport { prints: run.prints, reads: run.reads },
+    })
+}
+
+/// The main document.
+#[derive(Default)]
+struct Document {
+    bytes: Vec<u8>,
+    content_type: &'static str,
+    extension: &'static str,
+    schema_package: Option<ContentHash>,
+    /// Number of the XÖV message, for its file name.
+    number: String,
+    remarks: Vec<Diagnostic>,
+}
+
+fn render(schemas: &SchemaStore, input: &ComposeInput<'_>, tree: &Tree) -> Result<Document, Vec<Diagnostic>> {
     let manifest = &input.mapping.manifest;
-    let tree = run.tree;
-    let mut remarks = Vec::new();
-    let located = |problems: Vec<Diagnostic>| locate(problems, input.mapping);
-    let (bytes, content_type, extension, schema_package, number) = match &manifest.ziel {
+    match &manifest.ziel {
         Target::Xoev { standard, version, root } => {
             let package = schemas.find(standard, version).ok_or_else(|| {
                 vec![
@@ -139,12 +178,18 @@ pub async fn compose(
             );
             let options =
                 WriteOptions { pins: manifest.codelisten.clone(), schema_location: manifest.schemaort };
-            let written = schema.write(&whole, &options).map_err(&located)?;
-            schema.validate(&written.bytes, Some(&written.paths)).map_err(&located)?;
+            let written = schema.write(&whole, &options)?;
+            schema.validate(&written.bytes, Some(&written.paths))?;
             let today = &head::timestamp(input.now)[..10];
-            remarks = located(schema.check(&written, &options, today).map_err(&located)?);
-            let number = schema.number().unwrap_or_default().to_owned();
-            (written.bytes, "application/xml", "xml", Some(schema.package_hash()), number)
+            let remarks = schema.check(&written, &options, today)?;
+            Ok(Document {
+                bytes: written.bytes,
+                content_type: "application/xml",
+                extension: "xml",
+                schema_package: Some(schema.package_hash()),
+                number: schema.number().unwrap_or_default().to_owned(),
+                remarks,
+            })
         }
         Target::Csv => {
             let csv = &manifest.csv;
@@ -153,25 +198,18 @@ pub async fn compose(
                 separator: csv.trennzeichen,
                 charset: csv.zeichensatz.as_str(),
             };
-            (target::csv::render(&tree, format).map_err(&located)?, "text/csv", "csv", None, String::new())
+            let bytes = target::csv::render(tree, format)?;
+            Ok(Document { bytes, content_type: "text/csv", extension: "csv", ..Document::default() })
         }
         Target::Json => {
-            (target::json::render(&tree).map_err(&located)?, "application/json", "json", None, String::new())
+            let bytes = target::json::render(tree)?;
+            Ok(Document { bytes, content_type: "application/json", extension: "json", ..Document::default() })
         }
         Target::Ablage => {
-            let data = serde_json::to_vec_pretty(&*input.eingang).unwrap_or_default();
-            parts.push(ComposedPart {
-                name: "daten.json".into(),
-                content_type: "application/json".into(),
-                content: PartContent::Bytes(data),
-            });
-            (target::ablage::render(&tree), "text/html", "html", None, String::new())
+            let bytes = target::ablage::render(tree);
+            Ok(Document { bytes, content_type: "text/html", extension: "html", ..Document::default() })
         }
-    };
-    let name = main_name(&input, extension, &number);
-    check_names(&name, &parts)?;
-    let report = RunReport { prints: run.prints, reads: run.reads };
-    Ok(Composed { name, content_type, bytes, parts, schema_package, remarks, tree, run: report })
+    }
 }
 
 /// The files that the script registered with `datei()`; the same file under the same name counts once.

@@ -13,8 +13,10 @@ pub mod compose;
 pub mod deliver;
 pub mod engine;
 pub mod head;
+pub mod lineage;
 pub mod process;
 pub mod target;
+mod variation;
 pub mod worker;
 
 pub use accept::Reception;

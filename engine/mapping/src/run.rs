@@ -53,7 +53,17 @@ impl Reads {
 
     /// Each read, worked out when it is asked for.
     pub fn iter(&self) -> impl Iterator<Item = Read> + '_ {
-        self.raw.iter().map(|read| Read {
+        self.raw.iter().map(|read| self.read(read))
+    }
+
+    /// The last read that gave this very value.
+    pub fn of_value(&self, value: &str) -> Option<Read> {
+        let read = self.raw.iter().rev().find(|read| read.value.as_deref() == Some(value))?;
+        Some(self.read(read))
+    }
+
+    fn read(&self, read: &RawRead) -> Read {
+        Read {
             path: full_path(&read.base, &read.key),
             label: label_of(&self.eingang, &read.base, &read.key),
             place: read.position.line().map(|line| Place {
@@ -63,7 +73,7 @@ impl Reads {
                 snippet: None,
             }),
             present: read.present,
-        })
+        }
     }
 }
 

@@ -56,15 +56,17 @@ impl Script {
     /// Where the key of a target path stands, else the nearest key above it; with the line's text.
     pub fn place_of(&self, target: &str) -> Option<Place> {
         let found = self.keys.nearest(target)?;
-        let source = self.sources.iter().find(|source| source.file == found.file);
-        Some(Place {
-            file: found.file.to_string(),
-            line: found.line,
-            column: found.column,
-            snippet: source
-                .and_then(|source| source.text.lines().nth(found.line as usize - 1))
-                .map(|line| line.chars().take(200).collect()),
-        })
+        let file = found.file.to_string();
+        Some(self.with_snippet(Place { file, line: found.line, column: found.column, snippet: None }))
+    }
+
+    /// The place with its line's text, where it is one of this script's or its modules'.
+    pub fn with_snippet(&self, mut place: Place) -> Place {
+        let source = self.sources.iter().find(|source| *source.file == *place.file);
+        place.snippet = source
+            .and_then(|source| source.text.lines().nth((place.line as usize).saturating_sub(1)))
+            .map(|line| line.chars().take(200).collect());
+        place
     }
 
     /// Name of the main script's file.

@@ -3,6 +3,8 @@
 
 use kop_core::{Diagnostic, Tree};
 
+use crate::lineage::ROW;
+
 /// What the manifest says of the file.
 #[derive(Clone, Copy, Debug)]
 pub struct CsvFormat<'a> {
@@ -31,7 +33,10 @@ pub fn render(tree: &Tree, format: CsvFormat<'_>) -> Result<Vec<u8>, Vec<Diagnos
     let failed = |_| vec![write_failed()];
     out.write_record(format.columns).map_err(failed)?;
     for (n, row) in rows.iter().enumerate() {
-        let at = |column: &str| format!("zeile[{}]/{column}", n + 1);
+        let at = |column: &str| match tree {
+            Tree::List(_) => format!("{ROW}[{}]/{column}", n + 1),
+            _ => column.to_owned(),
+        };
         let Tree::Map(entries) = row else {
             problems.push(wrong_shape(&at("")));
             continue;
@@ -45,7 +50,12 @@ pub fn render(tree: &Tree, format: CsvFormat<'_>) -> Result<Vec<u8>, Vec<Diagnos
         for column in format.columns {
             record.push(match row.get(column) {
                 None | Some(Tree::Nothing) => String::new(),
-                Some(Tree::Text(text)) => harmless(text),
+                Some(Tree::Text(text)) => {
+                    if let Some(problem) = not_in_charset(text, format.charset) {
+                        problems.push(problem.with_target(at(column)).with_value(text));
+                    }
+                    harmless(text)
+                }
                 Some(Tree::Bool(value)) => if *value { "ja" } else { "nein" }.to_owned(),
                 Some(Tree::Int(value)) => value.to_string(),
                 Some(_) => {
@@ -77,20 +87,26 @@ fn encode(text: Vec<u8>, charset: &str) -> Result<Vec<u8>, Vec<Diagnostic>> {
         return Ok(text);
     }
     let text = String::from_utf8(text).map_err(|_| vec![write_failed()])?;
-    let (bytes, _, lossy) = encoding_rs::WINDOWS_1252.encode(&text);
-    if lossy {
-        let offending = text
-            .chars()
-            .find(|c| encoding_rs::WINDOWS_1252.encode(c.encode_utf8(&mut [0; 4])).2)
-            .unwrap_or_default();
-        return Err(vec![Diagnostic::new(
+    // Only the header line can still hold a character that the set lacks.
+    if let Some(problem) = not_in_charset(&text, charset) {
+        return Err(vec![problem]);
+    }
+    Ok(encoding_rs::WINDOWS_1252.encode(&text).0.into_owned())
+}
+
+fn not_in_charset(text: &str, charset: &str) -> Option<Diagnostic> {
+    if text.is_ascii() || charset.eq_ignore_ascii_case("utf-8") {
+        return None;
+    }
+    let offending = text.chars().find(|c| encoding_rs::WINDOWS_1252.encode(c.encode_utf8(&mut [0; 4])).2)?;
+    Some(
+        Diagnostic::new(
             "KOP-F011",
             format!("Das Zeichen „{offending}“ gibt es im Zeichensatz {charset} nicht, den das Fachverfahren verlangt."),
             format!("The character \"{offending}\" does not exist in {charset}, which the receiver demands."),
         )
-        .with_hint("In mapping.toml zeichensatz = \"utf-8\" setzen, wenn das Fachverfahren es annimmt.")]);
-    }
-    Ok(bytes.into_owned())
+        .with_hint("In mapping.toml zeichensatz = \"utf-8\" setzen, wenn das Fachverfahren es annimmt; sonst die Angabe mit der antragstellenden Person in eine Schreibweise ohne dieses Zeichen bringen."),
+    )
 }
 
 fn unknown_column(key: &str) -> Diagnostic {

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Which form field became which element, for any script and without its author's help: one field at a time is
+//! changed, the script runs again, and what moves in its result came from that field. Used when something failed and
+//! when somebody asks; a run takes a fraction of a millisecond.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use kop_core::{
+    Diagnostic, Feld, FeldPfad, Inhalt, Tree,
+    diagnostic::{FieldRef, Place},
+    feld::{Fund, finde},
+    path::Step,
+};
+use kop_mapping::{MappingHost, Read, Reads, RunInput, RunOutput, Script};
+use tokio::task::JoinSet;
+
+use crate::variation;
+
+/// Fields looked at in all; a form with more is cut off.
+const FIELDS: usize = 500;
+/// What one of several records is called that a result consists of as a whole (CSV).
+pub(crate) const ROW: &str = "zeile";
+/// Runs under way at the same time.
+const AT_A_TIME: usize = 4;
+
+/// How a field shows in an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Its value is what the element holds, or part of it.
+    Value,
+    /// Whether it is filled, or what it holds, decides that the element is there.
+    Branch,
+}
+
+/// One field and one element that it shows in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The field.
+    pub field: FieldRef,
+    /// Where the script reads it first.
+    pub read_at: Option<Place>,
+    /// The element's or attribute's path in the message: `bauherr[2]/name/vorname`, `flurstueck/@version`. An element
+    /// that comes once has no number.
+    pub target: String,
+    /// How it shows.
+    pub effect: Effect,
+    /// Whether the field was filled; else this is what filling it would do.
+    pub present: bool,
+}
+
+/// The links of one run.
+#[derive(Clone, Debug, Default)]
+pub struct Lineage {
+    links: Vec<Link>,
+    /// Reads of the run that was traced, and the submission: for values that come from outside the form's fields.
+    reads: Option<Reads>,
+    form: Vec<Feld>,
+    script: Option<Arc<Script>>,
+    /// Elements that each field shows in: the fewer, the closer the field is to each of them.
+    breadth: BTreeMap<String, usize>,
+}
+
+/// Traces a run: `base` is what the script gave for `input`.
+pub async fn trace(host: &MappingHost, script: &Arc<Script>, input: &RunInput, base: &RunOutput) -> Lineage {
+    let leaves = Arc::new(leaves(&base.tree));
+    let mut waiting: Vec<Read> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for read in base.reads.iter() {
+        // What lies outside the form's fields is no field that a citizen filled.
+        if !read.path.starts_with('@') && seen.insert(read.path.clone()) && waiting.len() < FIELDS {
+            waiting.push(read);
+        }
+    }
+    let mut lineage = Lineage { script: Some(Arc::clone(script)), ..Lineage::default() };
+    let mut running = JoinSet::new();
+    let mut waiting = waiting.into_iter();
+    loop {
+        while running.len() < AT_A_TIME
+            && let Some(read) = waiting.next()
+        {
+            let (host, script, input, leaves) =
+                (host.clone(), Arc::clone(script), input.clone(), Arc::clone(&leaves));
+            running.spawn(async move {
+                let effects = effects(&host, &script, &input, &leaves, &read).await;
+                (read, effects)
+            });
+        }
+        let Some(done) = running.join_next().await else { break };
+        let Ok((read, effects)) = done else { continue };
+        lineage.breadth.insert(read.path.clone(), effects.len());
+        lineage.links.extend(effects.into_iter().map(|(target, effect)| Link {
+            field: FieldRef { path: read.path.clone(), label: read.label.clone() },
+            read_at: read.place.clone(),
+            target,
+            effect,
+            present: read.present,
+        }));
+    }
+    lineage.reads = Some(base.reads.clone());
+    lineage.form.clone_from(&input.eingang.form_data);
+    lineage
+        .links
+        .sort_by(|a, b| (&a.target, a.effect, &a.field.path).cmp(&(&b.target, b.effect, &b.field.path)));
+    lineage
+}
+
+/// What changing one field moves: element and effect.
+async fn effects(
+    host: &MappingHost,
+    script: &Arc<Script>,
+    input: &RunInput,
+    base: &BTreeMap<String, String>,
+    read: &Read,
+) -> BTreeMap<String, Effect> {
+    let mut found = BTreeMap::new();
+    let text = text_at(input, &read.path);
+    let values = match &text {
+        Some(text) if read.present => variation::others(text, &input.tables),
+        _ if read.present => return found, // a group: its fields are looked at one by one
+        _ => variation::SAMPLES.map(str::to_owned).to_vec(),
+    };
+    for value in values {
+        let Some(other) = run_with(host, script, input, &read.path, &value).await else { continue };
+        compare(base, &other, &mut found);
+        if !found.is_empty() {
+            break;
+        }
+    }
+    if read.present
+        && let Some(other) = run_with(host, script, input, &read.path, "").await
+    {
+        compare(base, &other, &mut found);
+    }
+    found
+}
+
+/// The elements of the result when one field holds another value; `None` when the script refuses it.
+async fn run_with(
+    host: &MappingHost,
+    script: &Arc<Script>,
+    input: &RunInput,
+    path: &str,
+    value: &str,
+) -> Option<BTreeMap<String, String>> {
+    let mut eingang = (*input.eingang).clone();
+    if !variation::set(&mut eingang.form_data, path, value).unwrap_or_default() {
+        return None;
+    }
+    let input = RunInput { eingang: Arc::new(eingang), ..input.clone() };
+    host.run(script, input).await.ok().map(|run| leaves(&run.tree))
+}
+
+fn text_at(input: &RunInput, path: &str) -> Option<String> {
+    let path = path.parse().ok()?;
+    match finde(&input.eingang.form_data, &path)? {
+        Fund::Feld(Feld { inhalt: Inhalt::Wert(value), .. }) => Some(value.text.trim().to_owned()),
+        _ => None,
+    }
+}
+
+fn compare(
+    base: &BTreeMap<String, String>,
+    other: &BTreeMap<String, String>,
+    found: &mut BTreeMap<String, Effect>,
+) {
+    for (target, text) in base {
+        match other.get(target) {
+            Some(now) if now == text => {}
+            // A value effect is the closer one and is not replaced.
+            Some(_) => drop(found.insert(target.clone(), Effect::Value)),
+            None => drop(found.entry(target.clone()).or_insert(Effect::Branch)),
+        }
+    }
+    for target in other.keys().filter(|target| !base.contains_key(*target)) {
+        found.entry(target.clone()).or_insert(Effect::Branch);
+    }
+}
+
+/// Every value of a tree by its path as the writer names it. Empty things are left out, as the writer does.
+pub(crate) fn leaves(tree: &Tree) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    // An explicit stack: the depth of a result is its author's choice.
+    let mut stack = vec![(String::new(), tree)];
+    while let Some((path, tree)) = stack.pop() {
+        match tree {
+            Tree::Nothing => {}
+            Tree::Text(text) if text.is_empty() => {}
+            Tree::Text(text) => drop(found.insert(path, text.to_string())),
+            Tree::Bool(value) => drop(found.insert(path, value.to_string())),
+            Tree::Int(value) => drop(found.insert(path, value.to_string())),
+            Tree::List(items) => {
+                let filled: Vec<_> = items.iter().filter(|item| !item.is_empty()).collect();
+                let only = filled.len() == 1;
+                for (n, item) in filled.into_iter().enumerate() {
+                    let path = match path.as_str() {
+                        "" => format!("{ROW}[{}]", n + 1),
+                        _ if only => path.clone(),
+                        _ => format!("{path}[{}]", n + 1),
+                    };
+                    stack.push((path, item));
+                }
+            }
+            Tree::Map(entries) => {
+                for (key, value) in entries {
+                    let below = match (&**key, path.is_empty()) {
+                        ("$", _) => path.clone(),
+                        (key, true) => key.to_owned(),
+                        (key, false) => format!("{path}/{key}"),
+                    };
+                    stack.push((below, value));
+                }
+            }
+        }
+    }
+    found
+}
+
+impl Lineage {
+    /// All links, by target.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// The field behind an element: the one whose value it is, else the one that decides whether it is there.
+    pub fn source(&self, target: &str) -> Option<&Link> {
+        let below = |path: &str, above: &str| {
+            path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/') || rest.starts_with('['))
+        };
+        self.links
+            .iter()
+            .filter_map(|link| {
+                let distance = if link.target == target {
+                    0
+                } else if below(&link.target, target) {
+                    1
+                } else {
+                    return None;
+                };
+                let breadth = self.breadth.get(&link.field.path).copied().unwrap_or_default();
+                Some(((distance, link.effect, !link.present, breadth), link))
+            })
+            .min_by(|a, b| a.0.cmp(&b.0))
+            .map(|(_, link)| link)
+    }
+
+    /// Adds field and line to problems that only know their element.
+    pub fn explain(&self, problems: &mut [Diagnostic]) {
+        for problem in problems.iter_mut().filter(|problem| problem.field.is_none()) {
+            let Some(target) = problem.target.as_deref() else { continue };
+            let (field, place) = if let Some(link) = self.source(target) {
+                (link.field.clone(), link.read_at.clone())
+            } else if let Some(found) = problem.revealed.as_deref().and_then(|value| self.of_value(value)) {
+                found
+            } else {
+                continue;
+            };
+            problem.field = Some(field);
+            if problem.place.is_none() {
+                problem.place = match &self.script {
+                    Some(script) => place.map(|place| script.with_snippet(place)),
+                    None => place,
+                };
+            }
+        }
+    }
+
+    /// The field that a value came from which the script read outside the form's fields, e.g. of the applicant's
+    /// account: the only field of the form that holds the same, else the entry itself.
+    fn of_value(&self, value: &str) -> Option<(FieldRef, Option<Place>)> {
+        let read = self.reads.as_ref()?.of_value(value)?;
+        let mut same = Vec::new();
+        let mut stack: Vec<(String, &[Feld])> = vec![(String::new(), &self.form)];
+        while let Some((above, fields)) = stack.pop() {
+            for field in fields {
+                let step = |index| {
+                    let step = Step { name: field.name.clone(), index };
+                    let name = FeldPfad::from_steps(vec![step]).to_string();
+                    if above.is_empty() { name } else { format!("{above}/{name}") }
+                };
+                match &field.inhalt {
+                    Inhalt::Wert(found) if found.text.trim() == value => {
+                        same.push(FieldRef { path: step(None), label: field.label.clone() });
+                    }
+                    Inhalt::Wert(_) => {}
+                    Inhalt::Felder(below) => stack.push((step(None), below)),
+                    Inhalt::Wiederholungen(repeats) => {
+                        for (n, below) in repeats.iter().enumerate() {
+                            stack.push((step(Some(n + 1)), below));
+                        }
+                    }
+                }
+            }
+        }
+        let field = match same.as_slice() {
+            [only] => only.clone(),
+            _ => FieldRef { path: read.path, label: read.label },
+        };
+        Some((field, read.place))
+    }
+}
