@@ -264,15 +264,13 @@ impl<'t> Writer<'t> {
 
     /// Content given as a map. True: the element is meant even though nothing was written.
     fn children(&mut self, typ: &'t Type, element: &'t Element, base: usize, row: u32) -> bool {
-        let (mut ordered, mut nil, mut filled) = (false, false, false);
-        for entry in &self.stack[base..] {
-            match entry.slot {
-                ORDER => ordered = true,
-                XSI_NIL => nil = true,
-                slot => filled |= slot < ATTRIBUTES || slot == TEXT,
-            }
-        }
+        // entries are sorted, and what is special comes last
+        let special = self.stack[base..].last().is_some_and(|last| last.slot >= ORDER);
+        let has = |slot: u16| special && self.stack[base..].iter().any(|entry| entry.slot == slot);
+        let (ordered, nil) = (has(ORDER), has(XSI_NIL));
         if nil {
+            let filled =
+                has(TEXT) || ordered || self.stack[base..].iter().any(|entry| entry.slot < ATTRIBUTES);
             if filled || !element.nillable {
                 let (de, en) = (
                     "\"@xsi:nil\" gilt hier nicht: das Schema lässt es nicht zu, oder das Element ist gefüllt.",
@@ -404,14 +402,13 @@ impl<'t> Writer<'t> {
                     .position(|attribute| &*attribute.name == name || &*attribute.qname == name)
                     .map(|at| ATTRIBUTES + at as u16),
             }
-        } else if head == "$" {
-            Some(TEXT)
-        } else if head == "#" {
-            Some(ORDER)
-        } else if head == ANY {
-            None
         } else {
-            typ.slot(head).or_else(|| {
+            typ.slot(head).filter(|_| head != ANY).or_else(|| {
+                match head {
+                    "$" => return Some(TEXT),
+                    "#" => return Some(ORDER),
+                    _ => {}
+                }
                 let element = |slot: u16| &self.plan.elements[typ.slots[slot as usize].element as usize];
                 let (_, local) = head.split_once(':')?;
                 typ.slot(local).filter(|slot| &*element(*slot).qname == head)
