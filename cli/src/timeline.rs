@@ -33,6 +33,14 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
             format!("Sendung für {} erzeugt mit {}", param("empfaenger"), param("zuordnung")),
             format!("message for {} made with {}", param("empfaenger"), param("zuordnung")),
         ),
+        event::HINWEIS => {
+            let said = |lang: &str| {
+                let all = line.params["hinweise"].as_array().into_iter().flatten();
+                let all: Vec<&str> = all.filter_map(|one| one[lang].as_str()).collect();
+                format!("{receiver}: {}", all.join(" "))
+            };
+            (said("de"), said("en"))
+        }
         event::VERSUCH => (
             format!("{receiver}: Versuch {} begonnen", param("versuch")),
             format!("{receiver}: attempt {} started", param("versuch")),

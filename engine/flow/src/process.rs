@@ -8,8 +8,8 @@ use kop_core::{
     AttemptId, DeliveryId, Diagnostic, Eingang, MessageId, Part, Sendung, SubmissionId, TenantId, WorkItemId,
 };
 use kop_store::{
-    ClaimedSubmission, FirstAttempt, NewDelivery, NewMessage, NewWorkItem, Processed, StoreError,
-    SubmissionClaim, SubmissionState,
+    ClaimedSubmission, FirstAttempt, NewDelivery, NewEvent, NewMessage, NewWorkItem, Processed, StoreError,
+    SubmissionClaim, SubmissionState, steps::event,
 };
 use kop_tenant::{Generation, RouteTarget};
 
@@ -25,6 +25,9 @@ const LEASE: Duration = Duration::from_secs(60);
 
 /// A submission that took the process down this often is not tried again by itself.
 const MAX_RUNS: u32 = 5;
+
+/// Remarks on one message that are recorded.
+const MAX_REMARKS: usize = 20;
 
 /// Leases submissions that wait.
 ///
@@ -57,7 +60,7 @@ pub async fn process(engine: &Engine, claimed: ClaimedSubmission, per_lane: u32)
         .map(|problem| NewWorkItem::new(WorkItemId(engine.parts.ids.next()), vec![problem]))
         .collect();
     let state = if work_items.is_empty() { SubmissionState::Verarbeitet } else { SubmissionState::Klaerung };
-    let processed = Processed { state, messages: made.messages, work_items, events: Vec::new() };
+    let processed = Processed { state, messages: made.messages, work_items, events: made.events };
     match engine.parts.store.record_processed(claimed.lease, processed, engine.now()).await {
         Ok(started) => {
             tracing::info!(submission = %id, state = %state, started = started.len(), "Submission processed.");
@@ -81,6 +84,7 @@ pub async fn process(engine: &Engine, claimed: ClaimedSubmission, per_lane: u32)
 #[derive(Default)]
 struct Made {
     messages: Vec<NewMessage>,
+    events: Vec<NewEvent>,
     problems: Vec<Diagnostic>,
     starts: Vec<Prepared>,
 }
@@ -134,7 +138,8 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission, per_lane: u32) -> Ma
                 match message(engine, &generation, &eingang, &hit.name, target, receiver, claimed, per_lane)
                     .await
                 {
-                    Ok((message, prepared)) => {
+                    Ok((message, prepared, remarks)) => {
+                        made.events.extend(remark_event(message.message_id, &remarks));
                         made.messages.push(message);
                         made.starts.push(prepared);
                     }
@@ -169,7 +174,7 @@ async fn message(
     receiver_key: &str,
     claimed: &ClaimedSubmission,
     per_lane: u32,
-) -> Result<(NewMessage, Prepared), Vec<Diagnostic>> {
+) -> Result<(NewMessage, Prepared, Vec<Diagnostic>), Vec<Diagnostic>> {
     let summary = &claimed.submission.summary;
     let unknown = |what: &str| {
         vec![Diagnostic::new(
@@ -255,7 +260,22 @@ async fn message(
     };
     let prepared =
         Prepared { delivery_id, sendung, receiver: receiver_key.to_owned(), generation: generation.clone() };
-    Ok((message, prepared))
+    Ok((message, prepared, composed.remarks))
+}
+
+/// One line of the timeline for all that should be looked at although the message goes out.
+fn remark_event(message: MessageId, remarks: &[Diagnostic]) -> Option<NewEvent> {
+    let said: Vec<_> = remarks
+        .iter()
+        .take(MAX_REMARKS)
+        .map(|one| serde_json::json!({ "code": one.code, "ziel": one.target, "de": one.de, "en": one.en }))
+        .collect();
+    (!said.is_empty()).then(|| NewEvent {
+        kind: event::HINWEIS.to_owned(),
+        message_id: Some(message),
+        delivery_id: None,
+        params: serde_json::json!({ "hinweise": said }),
+    })
 }
 
 /// Says in the detail which route and mapping a problem belongs to, without touching the problem's own words.

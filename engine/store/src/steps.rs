@@ -134,6 +134,9 @@ pub mod event {
     pub const VERARBEITET: &str = "verarbeitet";
     /// Processing put off (bis).
     pub const ZURUECKGESTELLT: &str = "zurueckgestellt";
+    /// Message made, but someone should look: code lists that are not there and the like
+    /// (hinweise: list of code, ziel, de, en).
+    pub const HINWEIS: &str = "hinweis";
     /// Klärungsfall opened (klaerungsfall, code).
     pub const KLAERUNG: &str = "klaerung";
     /// Klärungsfall closed by a person (klaerungsfall, von).

@@ -85,7 +85,7 @@ pub(crate) struct Job<'a> {
     pub(crate) today: &'a str,
 }
 
-/// Checks a written document. Remarks do not stop the message; the error holds them too, after the problems.
+/// Checks a written document. Remarks do not stop the message.
 pub(crate) fn check(bytes: &[u8], paths: &Paths, job: &Job<'_>) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
     let mut pass = Pass {
         job,
@@ -98,13 +98,9 @@ pub(crate) fn check(bytes: &[u8], paths: &Paths, job: &Job<'_>) -> Result<Vec<Di
         remarks: Vec::new(),
     };
     pass.run(bytes);
-    let Pass { shelf, mut problems, remarks, .. } = pass;
+    let Pass { shelf, problems, remarks, .. } = pass;
     job.checks.memory.keep(shelf);
-    if problems.is_empty() {
-        return Ok(remarks);
-    }
-    problems.extend(remarks);
-    Err(problems)
+    if problems.is_empty() { Ok(remarks) } else { Err(problems) }
 }
 
 /// The element with a code list that is open.

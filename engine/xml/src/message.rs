@@ -89,7 +89,7 @@ impl MessageSchema {
     /// Gives remarks, which do not stop the message: above all lists that are not there (KOP-X051).
     ///
     /// # Errors
-    /// The problems (at most 50), each naming its target path; after them the remarks.
+    /// The problems (at most 50), each naming its target path.
     pub fn check(
         &self,
         written: &Written,
