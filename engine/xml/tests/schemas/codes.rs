@@ -221,6 +221,24 @@ fn head_and_empty_elements_are_looked_at() {
 }
 
 #[test]
+fn a_prefix_that_the_dvdv_does_not_list_is_a_warning() {
+    let shop = shop();
+    let schema = shop.bauantrag();
+    let mut value = antrag();
+    value["nachrichtenkopf.g2g"]["leser"]["kennung"] = json!("bax:01056039");
+    let prefixes =
+        |found: &[Diagnostic]| found.iter().filter(|one| one.code == "KOP-X055").cloned().collect::<Vec<_>>();
+    assert!(prefixes(&checked(&schema, &value, &xbau_options()).unwrap()).is_empty());
+    let urn = "urn:xoev-de:bund:bmi:bit:codeliste:dvdv.praefix";
+    shop.list("9.xml", urn, "9", &[("bax", "veraltet")]);
+    shop.list("51.xml", urn, "51", &[("bab", "Bauaufsicht"), ("bap", "Bauportal")]);
+    let found = prefixes(&checked(&schema, &value, &xbau_options()).unwrap());
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Warnung), "{found:?}");
+    assert_eq!(found[0].target.as_deref(), Some("nachrichtenkopf.g2g/leser/kennung"));
+    assert!(found[0].hint.as_deref().unwrap().contains("„bab“ (Bauaufsicht)"), "{found:?}");
+}
+
+#[test]
 fn hostile_lists_do_not_come_in() {
     let shop = shop();
     let code = |path: &Path| shop.store.import(path).unwrap_err()[0].code.clone();
