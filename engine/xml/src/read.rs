@@ -50,8 +50,8 @@ struct Reader<'p, 'x> {
     plan: &'p Plan,
     parser: Parser<'x>,
     problems: Vec<Diagnostic>,
-    /// Names of the open elements below the root, with the number of a repeat.
-    path: Vec<String>,
+    /// The open elements below the root: number in the plan, and number among repeats or 0.
+    path: Vec<(u32, u32)>,
 }
 
 /// A child or a piece of text, in document order.
@@ -165,6 +165,8 @@ impl<'p> Reader<'p, '_> {
         loop {
             match self.parser.next()? {
                 Piece::End => break,
+                // layout; told from text at once where no text belongs
+                Piece::Text(text) if typ.content == Content::Children && text.trim_ascii().is_empty() => {}
                 Piece::Text(text) => match items.last_mut() {
                     Some(Item { slot: None, tree: Tree::Text(known), .. }) => {
                         *known = format!("{known}{text}").into();
@@ -184,12 +186,8 @@ impl<'p> Reader<'p, '_> {
                     let key: Arc<str> =
                         if element.raw { format!("{{{uri}}}{name}").into() } else { (&*place.key).into() };
                     counts[slot as usize] += 1;
-                    let step = if place.many {
-                        format!("{}[{}]", place.key, counts[slot as usize])
-                    } else {
-                        place.key.to_string()
-                    };
-                    self.path.push(step);
+                    let number = if place.many { counts[slot as usize] } else { 0 };
+                    self.path.push((place.element, number));
                     debug_assert!(self.path.len() <= MAX_DEPTH, "the parser counts the depth");
                     let tree = self.element(place.element, &tag)?;
                     self.path.pop();
@@ -240,7 +238,11 @@ impl<'p> Reader<'p, '_> {
             return;
         }
         let name = name.map(|name| name.chars().take(80).collect::<String>());
-        let steps: Vec<&str> = self.path.iter().map(String::as_str).chain(name.as_deref()).collect();
+        let step = |(element, number): &(u32, u32)| {
+            let name = &self.plan.elements[*element as usize].name;
+            if *number > 0 { format!("{name}[{number}]") } else { name.to_string() }
+        };
+        let steps: Vec<String> = self.path.iter().map(step).chain(name).collect();
         self.problems.push(Diagnostic::new(code, de, en).with_target(steps.join("/")));
     }
 }
