@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 # `make demo` shows the engine at work, `make test` proves it. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check deps bench
+.PHONY: help demo test check deps diagnoses bench
 
 CARGO ?= cargo
 
@@ -28,6 +28,10 @@ check: deps ## format, lints, documentation, licences and banned crates
 
 deps: ## Debian packages that building and testing need (as root; otherwise names them)
 	@scripts/deps.sh
+
+diagnoses: deps ## the score table of 40 seeded mistakes
+	$(CARGO) build --locked --package kop-cli
+	$(CARGO) test --locked --package kop-tests --test e2e diagnoses -- --nocapture
 
 bench: deps ## µs per message beside libxml2's own parse and validate
 	$(CARGO) build --locked --release --package kop-cli

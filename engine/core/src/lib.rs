@@ -16,6 +16,7 @@ pub mod mask;
 pub mod path;
 pub mod retry;
 pub mod sendung;
+pub mod similar;
 pub mod stage;
 pub mod tree;
 

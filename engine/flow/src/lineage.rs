@@ -9,7 +9,7 @@ use std::{
 };
 
 use kop_core::{
-    Diagnostic, Feld, FeldPfad, Inhalt, Tree,
+    Class, Diagnostic, Feld, FeldPfad, Inhalt, Tree,
     diagnostic::{FieldRef, Place},
     feld::{Fund, finde},
     path::Step,
@@ -70,8 +70,16 @@ pub async fn trace(host: &MappingHost, script: &Arc<Script>, input: &RunInput, b
     let mut seen = BTreeSet::new();
     for read in base.reads.iter() {
         // What lies outside the form's fields is no field that a citizen filled.
-        if !read.path.starts_with('@') && seen.insert(read.path.clone()) && waiting.len() < FIELDS {
+        if read.path.starts_with('@') {
+            continue;
+        }
+        if seen.insert(read.path.clone()) && waiting.len() < FIELDS {
             waiting.push(read);
+        } else if read.valued
+            && let Some(first) = waiting.iter_mut().find(|first| first.path == read.path && !first.valued)
+        {
+            // Where the value was taken says more than where the script looked whether there is one.
+            *first = read;
         }
     }
     let mut lineage = Lineage { script: Some(Arc::clone(script)), ..Lineage::default() };
@@ -246,18 +254,23 @@ impl Lineage {
             .map(|(_, link)| link)
     }
 
-    /// Adds field and line to problems that only know their element.
+    /// Adds field, line and class to problems that only know their element.
     pub fn explain(&self, problems: &mut [Diagnostic]) {
         for problem in problems.iter_mut().filter(|problem| problem.field.is_none()) {
-            let Some(target) = problem.target.as_deref() else { continue };
-            let (field, place) = if let Some(link) = self.source(target) {
-                (link.field.clone(), link.read_at.clone())
-            } else if let Some(found) = problem.revealed.as_deref().and_then(|value| self.of_value(value)) {
-                found
+            let Some(target) = problem.target.clone() else { continue };
+            let key = self.script.as_ref().and_then(|script| script.place_of(&target));
+            let link = self.source(&target);
+            let (field, place) = if let Some(link) = link {
+                // A wrong value is mended where it is read, a wrong structure where it is built.
+                let place = if problem.revealed.is_some() { None } else { key.clone() };
+                (Some(link.field.clone()), place.or_else(|| link.read_at.clone()))
+            } else if let Some((field, place)) = problem.revealed.as_deref().and_then(|v| self.of_value(v)) {
+                (Some(field), place)
             } else {
-                continue;
+                (key.as_ref().and_then(|key| self.read_in_line(key, &target)), key)
             };
-            problem.field = Some(field);
+            self.classify(problem, field.as_ref());
+            problem.field = field;
             if problem.place.is_none() {
                 problem.place = match &self.script {
                     Some(script) => place.map(|place| script.with_snippet(place)),
@@ -265,6 +278,55 @@ impl Lineage {
                 };
             }
         }
+    }
+
+    /// A wrong value is the applicant's own only when it is what the applicant wrote; and an element that is missing
+    /// although its field is filled is the script's.
+    fn classify(&self, problem: &mut Diagnostic, field: Option<&FieldRef>) {
+        if problem.class != Class::Fachlich {
+            return;
+        }
+        let written = field.and_then(|field| self.text_of(&field.path));
+        if let Some(value) = &problem.revealed {
+            if written.as_deref().is_none_or(|text| !text.contains(value.trim())) {
+                problem.class = Class::Zuordnung;
+            }
+        } else if written.is_some_and(|text| !text.is_empty()) {
+            problem.class = Class::Zuordnung;
+            problem.hint.get_or_insert_with(|| {
+                "Das Feld ist ausgefüllt; die Bedingung oder Umrechnung im Skript lässt das Element leer."
+                    .to_owned()
+            });
+        }
+    }
+
+    fn text_of(&self, path: &str) -> Option<String> {
+        match finde(&self.form, &path.parse().ok()?)? {
+            Fund::Feld(Feld { inhalt: Inhalt::Wert(value), .. }) => Some(value.text.trim().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The only field that is read in the line that makes an element; among repeats of it the one with the element's
+    /// own number.
+    fn read_in_line(&self, key: &Place, target: &str) -> Option<FieldRef> {
+        let mut found: Vec<Read> = Vec::new();
+        for read in self.reads.as_ref()?.iter().filter(|read| !read.path.starts_with('@')) {
+            let here = read.place.as_ref().is_some_and(|at| at.file == key.file && at.line == key.line);
+            if here && found.iter().all(|known| known.path != read.path) {
+                found.push(read);
+            }
+        }
+        let plain = |path: &str| path.split(['[', ']']).step_by(2).collect::<String>();
+        let first = found.first()?;
+        if found.iter().any(|read| plain(&read.path) != plain(&first.path)) {
+            return None;
+        }
+        let number =
+            target.rsplit_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(n, _)| format!("[{n}]"));
+        let own = number.and_then(|number| found.iter().find(|read| read.path.contains(&number)));
+        let read = own.unwrap_or(first);
+        Some(FieldRef { path: read.path.clone(), label: read.label.clone() })
     }
 
     /// The field that a value came from which the script read outside the form's fields, e.g. of the applicant's

@@ -12,13 +12,7 @@ use kop_mapping::Tables;
 pub(crate) fn others(text: &str, tables: &Tables) -> Vec<String> {
     let mut found = Vec::new();
     for name in tables.names() {
-        let Some(table) = tables.get(name) else { continue };
-        let keys = table.keys();
-        if keys.contains(&text)
-            && let Some(other) = keys.iter().find(|key| **key != text && !key.is_empty())
-        {
-            found.push((*other).to_owned());
-        }
+        found.extend(tables.get(name).and_then(|table| table.other_key(text)).map(str::to_owned));
     }
     found.extend(truth(text).or_else(|| date(text)));
     found.push(shifted(text));

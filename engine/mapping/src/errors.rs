@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! From what Rhai reports to a diagnostic with code, place and field.
 
-use kop_core::{Diagnostic, diagnostic::Place};
-use rhai::{Dynamic, EvalAltResult, ParseError, Position};
+use kop_core::{Diagnostic, diagnostic::Place, similar};
+use rhai::{Dynamic, EvalAltResult, ParseError, ParseErrorType, Position};
 
 use crate::{messages, script::Source};
 
@@ -28,6 +28,13 @@ pub(crate) fn of_parse(error: &ParseError, source: &Source) -> Diagnostic {
     let (code, hint) = messages::parse_code(error.err_type());
     let mut problem = Diagnostic::new(code, de, en).with_detail(plain(&error.err_type().to_string()));
     problem.hint = hint;
+    if let ParseErrorType::VariableUndefined(name) = error.err_type() {
+        let names = source.text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let names = names.filter(|word| word.starts_with(char::is_alphabetic) && word != name);
+        if let Some(question) = similar::question(&similar::near(name, names)) {
+            problem.hint = Some(question);
+        }
+    }
     place(problem, source, error.position())
 }
 

@@ -277,7 +277,13 @@ impl Core {
 
     fn run(&self, script: &Script, input: RunInput) -> Result<RunOutput, Vec<Diagnostic>> {
         let (value, state) = self.evaluate(script, input);
-        let value = value.map_err(|problem| vec![problem])?;
+        let value = value.map_err(|mut problem| {
+            // An operation that does not fit an empty value: the field it came from was read in the same line.
+            if let (true, None, Some(place)) = (problem.code == "KOP-M005", &problem.field, &problem.place) {
+                problem.field = state.as_ref().and_then(|state| state.empty_field_at(place));
+            }
+            vec![problem]
+        })?;
         let tree = tree_of(value).map_err(|problem| vec![at_key(*problem, script)])?;
         let state = state.ok_or_else(|| vec![broken(script.file())])?;
         let (reads, prints, files) = state.into_records();

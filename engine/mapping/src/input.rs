@@ -70,4 +70,6 @@ pub struct Read {
     pub place: Option<Place>,
     /// Whether there was a value.
     pub present: bool,
+    /// Whether the script got the value itself, and not only that it is there.
+    pub valued: bool,
 }

@@ -239,7 +239,9 @@ impl<'a> Walk<'a> {
                 }
                 for (below, position, value) in at.names.assigned.get(name).into_iter().flatten() {
                     let path = join(prefix, below);
-                    self.record(at.unit, &path, *position);
+                    if !below.is_empty() {
+                        self.record(at.unit, &path, *position);
+                    }
                     self.expression(value, &path, deeper);
                 }
             }
@@ -296,6 +298,7 @@ fn collect<'a>(statements: &'a [Stmt], names: &mut Names<'a>) {
                     ));
                 }
             }
+            Stmt::Expr(expression) => pushed(expression, names),
             Stmt::Block(block) => collect(block.statements(), names),
             Stmt::If(flow, _) | Stmt::While(flow, _) | Stmt::Do(flow, ..) | Stmt::TryCatch(flow, _) => {
                 collect(flow.body.statements(), names);
@@ -304,6 +307,19 @@ fn collect<'a>(statements: &'a [Stmt], names: &mut Names<'a>) {
             Stmt::For(parts, _) => collect(parts.2.body.statements(), names),
             _ => {}
         }
+    }
+}
+
+/// `liste.push(x)`: what goes into a list stands at the list's own path.
+fn pushed<'a>(expression: &'a Expr, names: &mut Names<'a>) {
+    let Expr::Dot(pair, _, position) = expression else { return };
+    let Expr::MethodCall(call, _) = &pair.rhs else { return };
+    let mut steps = Vec::new();
+    if call.name == "push"
+        && let Some(value) = call.args.first()
+        && let Some((name, _)) = target(&pair.lhs, &mut steps)
+    {
+        names.assigned.entry(name).or_default().push((steps.join("/"), *position, value));
     }
 }
 

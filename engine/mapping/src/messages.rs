@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Rhai's own messages in German and English. Texts hold names from the script, never values.
 
+use kop_core::similar;
 use rhai::{EvalAltResult as Error, LexError, ParseErrorType as Parse};
 
 use crate::errors::{OutOfTime, plain};
@@ -347,7 +348,8 @@ fn function_not_found(signature: &str) -> Message {
     let arguments: Vec<&str> = arguments
         .trim_end_matches(')')
         .split(", ")
-        .map(|a| type_name(a).0)
+        // Rhai lists every type that a text may have.
+        .map(|a| type_name(a.split(" | ").next().unwrap_or(a)).0)
         .filter(|a| !a.is_empty())
         .collect();
     let known = crate::functions().iter().any(|doc| doc.name == name);
@@ -375,7 +377,8 @@ fn function_not_found(signature: &str) -> Message {
     } else if name == "eval" || name == "sleep" {
         Some("Diese Funktion ist in Zuordnungen nicht vorgesehen.".to_owned())
     } else {
-        None
+        let known = crate::functions().iter().map(|doc| doc.name);
+        similar::question(&similar::near(shown.unwrap_or(name), known))
     };
     Message { code, de, en, hint, detail: None }
 }

@@ -73,6 +73,7 @@ impl Reads {
                 snippet: None,
             }),
             present: read.present,
+            valued: read.value.is_some(),
         }
     }
 }
@@ -197,6 +198,18 @@ impl Run {
     /// The field that a value was read from: the last read that gave this very value.
     pub(crate) fn field_of(&self, value: &str) -> Option<FieldRef> {
         let read = self.reads.iter().rev().find(|read| read.value.as_deref() == Some(value))?;
+        let label = label_of(&self.input.eingang, &read.base, &read.key);
+        Some(FieldRef { path: full_path(&read.base, &read.key), label })
+    }
+
+    /// The field that was read last in a line of a script, and was empty.
+    pub(crate) fn empty_field_at(&self, place: &Place) -> Option<FieldRef> {
+        let file = self.files_of_script.iter().position(|file| **file == *place.file)?;
+        let read = self.reads.iter().rev().find(|read| {
+            !read.present
+                && usize::from(read.file) == file
+                && read.position.line().is_some_and(|line| u32::try_from(line) == Ok(place.line))
+        })?;
         let label = label_of(&self.input.eingang, &read.base, &read.key);
         Some(FieldRef { path: full_path(&read.base, &read.key), label })
     }

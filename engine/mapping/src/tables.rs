@@ -98,6 +98,15 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// A key whose row says something else than the row of `key`: what the citizen could have chosen instead.
+    pub fn other_key(&self, key: &str) -> Option<&str> {
+        let own = self.rows.get(key)?;
+        let mut others: Vec<_> = self.rows.iter().filter(|(other, _)| other.as_str() != key).collect();
+        others.sort_unstable_by_key(|(other, _)| other.as_str());
+        let told_apart = others.iter().find(|(_, row)| row.iter().skip(1).ne(own.iter().skip(1)));
+        told_apart.or(others.first()).map(|(other, _)| other.as_str())
+    }
+
     /// All keys, sorted.
     pub fn keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = self.rows.keys().map(String::as_str).collect();

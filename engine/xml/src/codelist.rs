@@ -11,10 +11,11 @@ use std::{
     },
 };
 
+use kop_core::similar;
 use kop_core::{ContentHash, Diagnostic};
 use serde::{Deserialize, Serialize};
 
-use crate::{archive, text};
+use crate::archive;
 
 /// Lists kept in memory, in bytes.
 const MAX_LOADED: usize = 64 << 20;
@@ -109,10 +110,10 @@ impl CodeList {
         let same = |(code, name): &(&str, &str)| name.to_lowercase() == lower || bare(code) == bare(wrong);
         let mut found: Vec<(&str, &str)> = rows().filter(same).take(MAX_NEAR).collect();
         let names = rows().filter(|(_, name)| !name.is_empty()).map(|(_, name)| name);
-        for name in text::near(wrong, names) {
+        for name in similar::near(wrong, names) {
             found.extend(rows().find(|row| row.1 == name));
         }
-        for code in text::near(wrong, rows().map(|(code, _)| code)) {
+        for code in similar::near(wrong, rows().map(|(code, _)| code)) {
             found.extend(rows().find(|row| row.0 == code));
         }
         let mut seen: Vec<&str> = Vec::new();

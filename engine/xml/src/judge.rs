@@ -5,6 +5,7 @@
 use kop_core::Diagnostic;
 
 use crate::{
+    advice,
     libxml2::{Unreadable, Violation},
     paths::Paths,
 };
@@ -135,6 +136,9 @@ fn diagnostic(violation: &Violation, paths: Option<&Paths>) -> Diagnostic {
         problem = problem.with_rule(rule);
     }
     let value = violation.value.as_deref().filter(|value| !value.trim().is_empty());
+    if problem.hint.is_none() {
+        problem.hint = advice(violation.code, message, value.unwrap_or_default());
+    }
     if let Some(value) = value.filter(|_| !matches!(violation.code, 1866..=1868 | 1871)) {
         problem = problem.with_value(value);
     }
@@ -144,6 +148,26 @@ fn diagnostic(violation: &Violation, paths: Option<&Paths>) -> Diagnostic {
         problem = problem.with_detail(format!("libxml2 {}", violation.code));
     }
     problem
+}
+
+/// How to mend a value, from the rule that the message quotes.
+fn advice(code: i32, message: &str, value: &str) -> Option<String> {
+    match code {
+        1839 => {
+            let (_, pattern) = message.rsplit_once("pattern '")?;
+            advice::for_pattern(pattern.trim_end_matches(['.', '\'', '\n']), value)
+        }
+        1840 => advice::for_enumeration(message.rsplit_once('{')?.1, value),
+        1824..=1826 => {
+            let (_, typ) = message.rsplit_once("type '")?;
+            advice::for_type(local(typ.trim_end_matches(['.', '\'', '\n'])))
+        }
+        1829..=1838 => {
+            let (_, limit) = message.rsplit_once("of '")?;
+            Some(format!("Grenze: {}", shorten(limit.trim_end_matches(['.', '\'', '\n']))))
+        }
+        _ => None,
+    }
 }
 
 /// The facet or type that a message quotes; never the value, which libxml2 quotes first.

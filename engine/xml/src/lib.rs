@@ -5,6 +5,7 @@
 //! The room knows neither mappings nor tenants nor receivers; what it takes is a [`kop_core::Tree`] and what
 //! it gives is bytes and [`kop_core::Diagnostic`]s that name elements of the message.
 
+mod advice;
 mod any;
 mod archive;
 mod arrange;

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use kop_core::similar;
 use kop_core::{ContentHash, Diagnostic};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ use crate::{
     libxml2::{self, Catalogue, CompileError, Schema},
     message::MessageSchema,
     model::Model,
-    plan, text,
+    plan,
 };
 
 /// One message that a package can write.
@@ -288,7 +289,7 @@ impl Package {
     }
 
     fn unknown(&self, root: &str) -> Diagnostic {
-        let near = text::near(root, self.info.messages.iter().map(|message| message.root.as_str()));
+        let near = similar::near(root, self.info.messages.iter().map(|message| message.root.as_str()));
         let problem = Diagnostic::new(
             "KOP-X046",
             format!("Diese Nachricht gibt es in {} {} nicht.", self.info.standard, self.info.version),

@@ -50,34 +50,6 @@ pub(crate) fn push(out: &mut Vec<u8>, text: &str, attribute: bool) -> Result<(),
     Ok(())
 }
 
-/// Letter changes between two names; more than two are not a near miss.
-pub(crate) fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) =
-        (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// The names nearest to a wrong one, best first.
-pub(crate) fn near<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
-    let wrong = &wrong[..wrong.char_indices().nth(64).map_or(wrong.len(), |(at, _)| at)];
-    let limit = 1 + wrong.chars().count() / 4;
-    let mut near: Vec<(usize, &str)> = names.map(|name| (distance(wrong, name), name)).collect();
-    near.retain(|(far, _)| *far <= limit);
-    near.sort_unstable();
-    near.truncate(3);
-    near.into_iter().map(|(_, name)| name).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,13 +75,5 @@ mod tests {
             assert!(written(text, false).is_err(), "{text:?}");
         }
         assert!(written("Łódź 😀", false).is_ok());
-    }
-
-    #[test]
-    fn near_misses_are_found() {
-        let names = ["familienname", "vorname", "geburtsdatum"];
-        assert_eq!(near("famlienname", names.into_iter()), ["familienname"]);
-        assert_eq!(near("Vorname", names.into_iter()), ["vorname"]);
-        assert!(near("plz", names.into_iter()).is_empty());
     }
 }

@@ -4,9 +4,11 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
+use kop_core::similar;
 use kop_core::{Diagnostic, Tree};
 
 use crate::{
+    advice,
     arrange::Step,
     message::{WriteOptions, Written},
     model::is_list,
@@ -437,9 +439,9 @@ impl<'t> Writer<'t> {
         let names = typ.slots.iter().map(|slot| &*slot.key).filter(|key| *key != ANY);
         let near: Vec<String> = if attribute {
             let names = typ.attributes.iter().map(|attribute| &*attribute.name);
-            text::near(&head[1..], names).into_iter().map(|name| format!("@{name}")).collect()
+            similar::near(&head[1..], names).into_iter().map(|name| format!("@{name}")).collect()
         } else {
-            text::near(head, names).into_iter().map(str::to_owned).collect()
+            similar::near(head, names).into_iter().map(str::to_owned).collect()
         };
         let hint =
             if near.is_empty() { names_hint(typ) } else { format!("Gemeint: {}?", near.join(" oder ")) };
@@ -498,9 +500,13 @@ impl<'t> Writer<'t> {
                 "The schema fixes the value of this element.",
             );
             self.problem("KOP-X007", de, en, row);
-        } else if text::push(&mut self.out, &value, false).is_err() {
+        } else if let Err(text::Illegal(c)) = text::push(&mut self.out, &value, false) {
             let (de, en) = illegal();
             self.problem("KOP-X004", de, en, row);
+            self.hint(format!(
+                "{} steht meist unsichtbar im Text, etwa nach dem Einfügen aus einem anderen Programm. Die Angabe neu tippen lassen, oder das Zeichen im Skript ersetzen.",
+                advice::character(c)
+            ));
             if let Some(problem) = self.problems.pop() {
                 self.problems.push(problem.with_value(&value));
             }

@@ -2,6 +2,7 @@
 //! The promises of the main path, shown on the real program from outside: HTTP in, files out.
 
 mod codes;
+mod diagnoses;
 mod hostile_scripts;
 mod judged;
 mod large;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! A Fachverfahren's CSV (RFC 4180 with the separator of the manifest): one line per map of the script.
 
-use kop_core::{Diagnostic, Tree};
+use kop_core::{Diagnostic, Tree, similar};
 
 use crate::lineage::ROW;
 
@@ -43,7 +43,7 @@ pub fn render(tree: &Tree, format: CsvFormat<'_>) -> Result<Vec<u8>, Vec<Diagnos
         };
         for (key, _) in entries {
             if !format.columns.iter().any(|column| **column == **key) {
-                problems.push(unknown_column(key).with_target(at(key)));
+                problems.push(unknown_column(key, format.columns).with_target(at(key)));
             }
         }
         let mut record = Vec::with_capacity(format.columns.len());
@@ -109,12 +109,14 @@ fn not_in_charset(text: &str, charset: &str) -> Option<Diagnostic> {
     )
 }
 
-fn unknown_column(key: &str) -> Diagnostic {
-    Diagnostic::new(
+fn unknown_column(key: &str, columns: &[String]) -> Diagnostic {
+    let mut problem = Diagnostic::new(
         "KOP-F012",
         format!("Die Zuordnung liefert „{key}“, aber mapping.toml nennt keine solche Spalte."),
         format!("The mapping returns \"{key}\", but mapping.toml names no such column."),
-    )
+    );
+    problem.hint = similar::question(&similar::near(key, columns.iter().map(String::as_str)));
+    problem
 }
 
 fn wrong_shape(target: &str) -> Diagnostic {

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use kop_core::{Diagnostic, Feld, FeldPfad, Inhalt, Wert, diagnostic::FieldRef};
+use kop_core::{Diagnostic, Feld, FeldPfad, Inhalt, Wert, diagnostic::FieldRef, similar};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
 
 use super::{Outcome, fail};
@@ -86,14 +86,26 @@ fn pflicht(context: &NativeCallContext, teil: &Teil, path: &ImmutableString) -> 
     }
     let label = label_of(teil, path);
     let name = shown_name(path, label.as_ref());
-    fail(
-        Diagnostic::new(
-            "KOP-M002",
-            format!("Das Pflichtfeld „{name}“ ist leer."),
-            format!("The required field “{name}” is empty."),
-        ),
-        Some(field_ref(teil, path, label.clone())),
-    )
+    let mut problem = Diagnostic::new(
+        "KOP-M002",
+        format!("Das Pflichtfeld „{name}“ ist leer."),
+        format!("The required field “{name}” is empty."),
+    );
+    problem.hint = unknown_field(teil, path);
+    fail(problem, Some(field_ref(teil, path, label.clone())))
+}
+
+/// What to say of a field that the application does not have at all: probably it is spelt otherwise.
+fn unknown_field(teil: &Teil, path: &str) -> Option<String> {
+    if matches!(teil.find(path), Ok(Ziel::Feld(_) | Ziel::Kopf(_))) {
+        return None;
+    }
+    let (above, name) = path.rsplit_once('/').map_or((None, path), |(above, name)| (Some(above), name));
+    let group = above.map(|above| teil.part(above)).transpose().ok()?;
+    let group = group.as_ref().unwrap_or(teil);
+    let names = group.fields().iter().map(|field| field.name.as_str());
+    let question = similar::question(&similar::near(name, names))?;
+    Some(format!("Der Antrag hat kein Feld dieses Namens. {question}"))
 }
 
 /// Reads a value and converts it; `()` stays `()`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Free functions: codes, tables, parameters, dates, numbers, texts, stable ids and `fehler`.
 
-use kop_core::Diagnostic;
+use kop_core::{Diagnostic, similar};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, Position};
 
 use super::{Outcome, fail};
@@ -68,12 +68,16 @@ fn tabelle(name: &str, wanted: &Dynamic, column: Option<&str>) -> Outcome {
         Missing::Table => (
             format!("Die Tabelle „{name}“ gibt es nicht."),
             format!("There is no table “{name}”."),
-            format!("Die Datei tabellen/{name}.csv anlegen oder die Schreibweise prüfen."),
+            run::with(|run| similar::question(&similar::near(name, run.input.tables.names())))?
+                .unwrap_or_else(|| {
+                    format!("Die Datei tabellen/{name}.csv anlegen oder die Schreibweise prüfen.")
+                }),
         ),
         Missing::Column => (
             format!("Die Tabelle „{name}“ hat keine Spalte „{}“.", column.unwrap_or_default()),
             format!("The table “{name}” has no column “{}”.", column.unwrap_or_default()),
-            format!("Die Kopfzeile von tabellen/{name}.csv prüfen."),
+            run::with(|run| run.input.tables.get(name).map(|table| table.columns().join(", ")))?
+                .map_or_else(String::new, |columns| format!("Spalten von tabellen/{name}.csv: {columns}")),
         ),
         Missing::Key => {
             return fail(
@@ -116,9 +120,14 @@ fn parameter(name: &str, otherwise: Option<Dynamic>) -> Outcome {
                 format!("Der Parameter „{name}“ ist nicht gesetzt."),
                 format!("The parameter “{name}” is not set."),
             )
-            .with_hint(format!(
-                "{name} = \"…\" unter [parameter] in mandant.toml oder in parameter.toml der Zuordnung setzen."
-            )),
+            .with_hint(
+                run::with(|run| {
+                    similar::question(&similar::near(name, run.input.parameters.keys().map(String::as_str)))
+                })?
+                .unwrap_or_else(|| {
+                    format!("{name} = \"…\" unter [parameter] in mandant.toml oder in parameter.toml der Zuordnung setzen.")
+                }),
+            ),
             None,
         ),
     }
