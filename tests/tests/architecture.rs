@@ -215,10 +215,9 @@ fn unsafe_lives_in_one_module() {
         .filter(|path| has_extension(path, "rs") && path != "tests/tests/architecture.rs")
         .filter(|path| has_unsafe(&read(path)))
         .collect();
-    assert!(
-        found.len() <= 1 && found.iter().all(|path| path.starts_with("engine/xml/src/")),
-        "unsafe ist nur in einem Modul von engine/xml erlaubt: {found:?}"
-    );
+    let allowed =
+        |path: &String| path == "engine/xml/src/libxml2.rs" || path == "engine/xml/src/libxml2/stream.rs";
+    assert!(found.iter().all(allowed), "unsafe ist nur in engine/xml/src/libxml2 erlaubt: {found:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The only place that talks to libxml2, and the only one with `unsafe`: compile a schema from documents in
-//! memory, validate bytes against it. It knows nothing of packages or diagnostics.
+//! memory, validate bytes against it, as a tree or (`stream`) while they are read. It knows nothing of packages or
+//! diagnostics.
 //!
 //! Safety, once for all calls: every pointer handed to libxml2 lives until the call returns; what libxml2
 //! allocates is owned by a guard that frees it once; callbacks get a pointer to a value on the caller's stack
@@ -16,6 +17,9 @@ use std::{
 };
 
 use libxml::bindings as c;
+
+mod stream;
+mod track;
 
 /// Most violations taken from one document.
 const MAX_VIOLATIONS: usize = 200;
@@ -188,6 +192,14 @@ pub(crate) enum Unreadable {
     Internal,
 }
 
+/// Local name of the attribute that a message is about: `Element 'e', attribute 'a': …`.
+fn attribute_in(message: &str) -> Option<&str> {
+    let (head, rest) = message.split_once("', attribute '")?;
+    // a value could hold these words, but it comes after the element's name
+    let name = rest.split_once("': ").map(|(name, _)| name).filter(|_| !head.contains("': "))?;
+    Some(name.rsplit('}').next().unwrap_or(name))
+}
+
 struct Document(ptr::NonNull<c::_xmlDoc>);
 
 impl Drop for Document {
@@ -256,7 +268,14 @@ unsafe fn violation(node: *mut c::_xmlNode, code: c_int, message: String) -> Vio
             found.value = first_text((*element).children);
             element = (*element).parent;
         } else if !element.is_null() {
-            found.value = first_text((*element).children);
+            // some versions of libxml2 give the element instead of its attribute
+            let named = attribute_in(&found.message)
+                .filter(|_| (*element).type_ == c::xmlElementType_XML_ELEMENT_NODE);
+            found.value = match named {
+                Some(name) => attribute_value(element, name),
+                None => first_text((*element).children),
+            };
+            found.attribute = named.map(str::to_owned);
         }
         let mut names = Vec::new();
         while !element.is_null() && (*element).type_ == c::xmlElementType_XML_ELEMENT_NODE {
@@ -277,6 +296,22 @@ unsafe fn violation(node: *mut c::_xmlNode, code: c_int, message: String) -> Vio
         found.path = names.join("/");
     }
     found
+}
+
+/// # Safety
+/// `element` is an element of a living document.
+unsafe fn attribute_value(element: *mut c::_xmlNode, name: &str) -> Option<String> {
+    // SAFETY: as the function's; an attribute's name is NUL-terminated.
+    unsafe {
+        let mut attribute = (*element).properties;
+        while !attribute.is_null() {
+            if CStr::from_ptr((*attribute).name.cast()).to_bytes() == name.as_bytes() {
+                return first_text((*attribute).children);
+            }
+            attribute = (*attribute).next;
+        }
+    }
+    None
 }
 
 /// Counts sibling elements in one direction: all, and those of a name.

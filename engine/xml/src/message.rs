@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Writer and validator of one message of one package.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod rewrite;
+
+use std::{collections::BTreeMap, io::Read, sync::Arc};
 
 use kop_core::{ContentHash, Diagnostic, Tree};
+
+use rewrite::Rewriter;
 
 use crate::{
     checks::{self, Checks},
@@ -18,8 +22,8 @@ use crate::{
     read, write,
 };
 
-/// Largest document that is validated as a tree in memory.
-const MAX_DOCUMENT: usize = 64 << 20;
+/// Largest document that is validated as a tree in memory; larger ones are validated as a stream.
+const MAX_TREE: usize = 1 << 20;
 
 /// How to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,15 +75,51 @@ impl MessageSchema {
 
     /// Lets libxml2 judge the bytes against the entry document; `paths` of the same write give exact target
     /// paths, without them the paths are made from the elements' names.
+    ///
+    /// Above 1 MB this is [`Self::validate_stream`]; a document without paths is then taken for a foreign one.
     pub fn validate(&self, xml: &[u8], paths: Option<&Paths>) -> Result<(), Vec<Diagnostic>> {
-        if xml.len() > MAX_DOCUMENT {
-            return Err(vec![judge::unreadable(&Unreadable::Internal)]);
+        if xml.len() > MAX_TREE {
+            return self.judge_stream(xml, paths.is_none(), paths);
         }
         if prolog(xml).windows(9).any(|window| window == b"<!DOCTYPE") {
             return Err(vec![judge::unreadable(&Unreadable::Doctype)]);
         }
         let schema = self.compiled.schema(&self.info.entry).map_err(|problem| vec![problem])?;
         let found = schema.validate(xml).map_err(|why| vec![judge::unreadable(&why)])?;
+        if found.is_empty() { Ok(()) } else { Err(judge::violations(&found, paths)) }
+    }
+
+    /// Judges a document while it is read, without a tree: memory does not grow with it. Target paths are made
+    /// from the elements' names, with the numbers of repeats.
+    ///
+    /// A `foreign` document (one that [`Self::write`] did not make) is read by our own parser first, which
+    /// refuses what [`Self::read`] refuses, and is rewritten for libxml2 piece by piece. At most 512 MB, 100
+    /// levels and 10 MB for one tag or text; after 200 violations the rest is not read. Blocks.
+    ///
+    /// # Errors
+    /// The violations, or KOP-X026 when it cannot be read, is not well-formed, or is too large.
+    pub fn validate_stream(&self, xml: impl Read, foreign: bool) -> Result<(), Vec<Diagnostic>> {
+        self.judge_stream(xml, foreign, None)
+    }
+
+    fn judge_stream(
+        &self,
+        mut xml: impl Read,
+        foreign: bool,
+        paths: Option<&Paths>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let schema = self.compiled.schema(&self.info.entry).map_err(|problem| vec![problem])?;
+        let found = if foreign {
+            let mut rewriter = Rewriter::new(xml);
+            let found = schema.validate_stream(&mut rewriter);
+            match rewriter.refused() {
+                Some(why) => Err(why),
+                None => found,
+            }
+        } else {
+            schema.validate_stream(&mut xml)
+        };
+        let found = found.map_err(|why| vec![judge::unreadable(&why)])?;
         if found.is_empty() { Ok(()) } else { Err(judge::violations(&found, paths)) }
     }
 

@@ -9,3 +9,4 @@ mod hostile;
 mod official;
 mod own;
 mod roundtrip;
+mod stream;
