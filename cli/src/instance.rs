@@ -8,7 +8,7 @@ use kop_flow::{Engine, EngineParts};
 use kop_mapping::{HostOptions, MappingHost};
 use kop_store::{DataFolder, Store};
 use kop_tenant::{InstanceConfig, LoadContext, Registry, Tenants};
-use kop_workshop::Doors;
+use kop_workshop::{CaseForms, Doors};
 use kop_xml::SchemaStore;
 
 use crate::{machine, registry};
@@ -52,7 +52,7 @@ impl Instance {
 
     /// The engine over an opened data folder.
     pub(crate) fn engine(&self, data: DataFolder) -> Arc<Engine> {
-        Engine::new(EngineParts {
+        let parts = EngineParts {
             base_dir: self.config.base_dir.clone(),
             tenants: self.tenants.clone(),
             store: Arc::new(data.store) as Arc<dyn Store>,
@@ -63,7 +63,8 @@ impl Instance {
             kinds: registry::kinds(),
             clock: Arc::new(machine::MachineClock),
             ids: Arc::new(machine::TimeOrderedIds),
-        })
+        };
+        Engine::watching(parts, Arc::new(CaseForms(self.doors.clone())))
     }
 }
 

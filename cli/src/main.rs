@@ -10,6 +10,7 @@ mod problems;
 mod published;
 mod registry;
 mod timeline;
+mod workbench;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 

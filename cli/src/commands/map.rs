@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! `kop map`: runs a mapping on a payload without storing anything, and the tests beside mappings.
 
+mod coverage;
+mod lineage;
+
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -10,16 +13,13 @@ use std::{
 };
 
 use clap::Subcommand;
-use kop_core::{Diagnostic, Eingang, TenantId, diagnostic::Lang};
-use kop_flow::accept::preview;
-use kop_mapping::{HostOptions, MappingHost};
-use kop_tenant::{InstanceConfig, LoadContext, LoadedMapping, Registry, load_mapping, mapping_names};
-use kop_workshop::{Verdict, case, cases, read_payload, run_case};
-use kop_xml::SchemaStore;
+use kop_core::diagnostic::Lang;
+use kop_tenant::mapping_names;
+use kop_workshop::{Verdict, case, cases, run_case};
 
 use crate::{
-    instance::{open_schemas, schema_exists},
-    problems, registry,
+    problems,
+    workbench::{Workbench, name_of},
 };
 
 /// What to do with mappings.
@@ -49,6 +49,41 @@ pub(crate) enum MapCommand {
         /// Ordner der Zuordnungen
         zuordnungen: Vec<PathBuf>,
     },
+    /// Zeigt, was die Testfälle einer Zuordnung abdecken: Elemente, Felder, Tabellen, Codes, Zweige
+    #[command(
+        after_help = "Beispiele:\n  kop map coverage mappings/bauantrag-xbau\n  kop map coverage mappings/hundesteuer-csv antrag.json --alle"
+    )]
+    Coverage {
+        /// Ordner der Zuordnung
+        zuordnung: PathBuf,
+        /// Weitere Anträge neben den Testfällen
+        antraege: Vec<PathBuf>,
+        /// Nennt auch alle freiwilligen Elemente, die das Skript nicht schreibt
+        #[arg(long)]
+        alle: bool,
+    },
+    /// Zeigt, welches Feld des Antrags über welche Zeile des Skripts zu welchem Element wird
+    #[command(
+        after_help = "Beispiele:\n  kop map lineage mappings/hundesteuer-csv antrag.json\n  kop map lineage mappings/hundesteuer-csv antrag.json --feld hund/rasse"
+    )]
+    Lineage {
+        /// Ordner der Zuordnung
+        zuordnung: PathBuf,
+        /// Antrag: wie ein Formularserver ihn schickt (.json, .xml) oder im Ablageformat
+        antrag: PathBuf,
+        /// Nur dieses Element und was darunter liegt
+        #[arg(long, value_name = "PFAD")]
+        ziel: Option<String>,
+        /// Nur dieses Feld und was darunter liegt
+        #[arg(long, value_name = "PFAD")]
+        feld: Option<String>,
+        /// Eingangsart, wenn die Dateiendung nicht genügt
+        #[arg(long)]
+        quelle: Option<String>,
+        /// Zeigt Werte, statt sie zu verdecken
+        #[arg(long)]
+        reveal: bool,
+    },
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
@@ -64,7 +99,13 @@ pub(crate) fn run(
     json: bool,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
-    let bench = match Bench::open(folder, command) {
+    let first = match command {
+        MapCommand::Run { zuordnung, .. }
+        | MapCommand::Coverage { zuordnung, .. }
+        | MapCommand::Lineage { zuordnung, .. } => Some(zuordnung),
+        MapCommand::Test { zuordnungen } => zuordnungen.first(),
+    };
+    let bench = match Workbench::open(folder, first.map(PathBuf::as_path)) {
         Ok(bench) => bench,
         Err(found) => return problems::print(&found, lang, json, out),
     };
@@ -76,62 +117,28 @@ pub(crate) fn run(
                 run_one(&bench, zuordnung, antrag, quelle.as_deref(), parameters, lang, json, out).await
             }
             MapCommand::Test { zuordnungen } => test(&bench, zuordnungen, lang, json, out).await,
+            MapCommand::Coverage { zuordnung, antraege, alle } => {
+                match coverage::gather(&bench, &name_of(zuordnung), antraege).await {
+                    Ok(found) => coverage::print(&found, *alle, json, out),
+                    Err(found) => problems::print(&found, lang, json, out),
+                }
+            }
+            MapCommand::Lineage { zuordnung, antrag, ziel, feld, quelle, reveal } => {
+                match lineage::gather(&bench, &name_of(zuordnung), antrag, quelle.as_deref()).await {
+                    Ok(found) => {
+                        let only = lineage::Only { target: ziel.as_deref(), field: feld.as_deref() };
+                        lineage::print(&found, &only, *reveal, json, out)
+                    }
+                    Err(found) => problems::print(&found, lang, json, out),
+                }
+            }
         }
     })
 }
 
-/// What both commands work with. An instance is not needed: a mapping's own folder says where the library is.
-struct Bench {
-    host: Arc<MappingHost>,
-    schemas: SchemaStore,
-    doors: kop_workshop::Doors,
-    library: Option<PathBuf>,
-}
-
-impl Bench {
-    fn open(folder: &Path, command: &MapCommand) -> Result<Self, Vec<Diagnostic>> {
-        let first = match command {
-            MapCommand::Run { zuordnung, .. } => Some(zuordnung),
-            MapCommand::Test { zuordnungen } => zuordnungen.first(),
-        };
-        let beside = first
-            .and_then(|path| path.canonicalize().ok())
-            .and_then(|path| path.parent().map(Path::to_owned));
-        let (library, schemas) = if folder.join("kop.toml").is_file() {
-            let config = InstanceConfig::load(folder)?;
-            let schemas = open_schemas(&config.data_dir, config.schemas_dir.as_deref())?;
-            (beside.or(config.library_dir), schemas)
-        } else {
-            let library = beside.unwrap_or_else(|| folder.join("mappings"));
-            let profiles =
-                library.parent().map(|root| root.join("xoev-schemas")).filter(|path| path.is_dir());
-            (Some(library), open_schemas(&folder.join("daten"), profiles.as_deref())?)
-        };
-        let host = Arc::new(MappingHost::new(HostOptions::default()));
-        Ok(Self { host, schemas, doors: registry::doors(), library })
-    }
-
-    fn load(&self, name: &str) -> Result<LoadedMapping, Vec<Diagnostic>> {
-        let kinds = registry::kinds();
-        let exists =
-            |standard: &str, version: &str, root: &str| schema_exists(&self.schemas, standard, version, root);
-        let context = LoadContext {
-            registry: Registry { intakes: &self.doors.intakes, kinds: &kinds },
-            host: &self.host,
-            schema_exists: &exists,
-        };
-        load_mapping(name, None, self.library.as_deref(), &context, &mut Vec::new())
-    }
-}
-
-fn name_of(path: &Path) -> String {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    real.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 #[allow(clippy::too_many_arguments)] // a command's options
 async fn run_one(
-    bench: &Bench,
+    bench: &Workbench,
     mapping: &Path,
     payload: &Path,
     source: Option<&str>,
@@ -142,7 +149,7 @@ async fn run_one(
 ) -> io::Result<ExitCode> {
     let work = async {
         let mapping = bench.load(&name_of(mapping))?;
-        let eingang = read(bench, payload, source).await?;
+        let eingang = bench.read(payload, source).await?;
         let mut all = mapping.parameters.clone();
         all.extend(parameters);
         case::trial(Arc::new(eingang), &mapping, all, &bench.host, &bench.schemas).await
@@ -177,20 +184,8 @@ async fn run_one(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn read(bench: &Bench, payload: &Path, source: Option<&str>) -> Result<Eingang, Vec<Diagnostic>> {
-    if source.is_none()
-        && let Ok(bytes) = std::fs::read(payload)
-        && let Ok(eingang) = serde_json::from_slice::<Eingang>(&bytes)
-    {
-        return Ok(eingang);
-    }
-    let tenant: TenantId = "vorschau".parse().unwrap_or_else(|_| unreachable!("a valid tenant id"));
-    let (source, normalised) = read_payload(&bench.doors, &tenant, payload, source).await?;
-    Ok(preview(&tenant, source, normalised, case::NUMBER, case::moment()))
-}
-
 async fn test(
-    bench: &Bench,
+    bench: &Workbench,
     paths: &[PathBuf],
     lang: Lang,
     json: bool,

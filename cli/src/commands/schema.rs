@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! `kop schema`: takes in official packages, lists them, shows what a message consists of.
+//! `kop schema`: takes in official packages, lists them, shows what a message consists of, compares versions.
+
+mod diff;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -42,6 +44,22 @@ pub(crate) enum SchemaCommand {
         /// STANDARD/VERSION/WURZELELEMENT
         nachricht: String,
     },
+    /// Vergleicht zwei Versionen eines Standards: was an einer Zuordnung zu ändern ist
+    #[command(after_help = "Beispiele:\n  kop schema diff xbau-hochbau/2.5 xbau-hochbau/2.6\n  \
+                            kop schema diff xbau-hochbau/2.5 xbau-hochbau/2.6 --nachricht 0200\n  \
+                            kop schema diff xbau-hochbau/2.5 xbau-hochbau/2.6 --zuordnung mappings/bauantrag-xbau")]
+    Diff {
+        /// STANDARD/VERSION bisher
+        vorher: String,
+        /// STANDARD/VERSION danach
+        nachher: String,
+        /// Nur diese Nachricht: Wurzelelement oder Nummer
+        #[arg(long, value_name = "NACHRICHT")]
+        nachricht: Option<String>,
+        /// Nur, was die Elemente berührt, die das Skript dieser Zuordnung schreibt
+        #[arg(long, value_name = "ORDNER")]
+        zuordnung: Option<PathBuf>,
+    },
 }
 
 /// Runs one of the commands on the packages below `instance`.
@@ -67,6 +85,15 @@ pub(crate) fn run(
         SchemaCommand::Import { pakete } => import(&store, pakete, lang, json, out),
         SchemaCommand::List { codelisten } => list(&store.list(), *codelisten, lang, json, out),
         SchemaCommand::Show { nachricht } => show(&store, nachricht, lang, json, out),
+        SchemaCommand::Diff { vorher, nachher, nachricht, zuordnung } => {
+            let wanted = diff::Wanted {
+                before: vorher,
+                after: nachher,
+                root: nachricht.as_deref(),
+                mapping: zuordnung.as_ref(),
+            };
+            diff::run(&store, instance, &wanted, lang, json, out)
+        }
     }
 }
 

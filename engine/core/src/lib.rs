@@ -10,6 +10,7 @@ pub mod codes;
 pub mod diagnostic;
 pub mod eingang;
 pub mod feld;
+pub mod forms;
 pub mod hash;
 pub mod ids;
 pub mod mask;

@@ -15,7 +15,7 @@ use kop_tenant::{Generation, Receiver, Tenants};
 use kop_xml::SchemaStore;
 use tokio::sync::Notify;
 
-use crate::blobs::StoredBlobs;
+use crate::{blobs::StoredBlobs, drift::TestedForms};
 
 /// What the binary puts together.
 pub struct EngineParts {
@@ -51,13 +51,21 @@ type Built = (ContentHash, Arc<dyn Connector>);
 pub struct Engine {
     pub(crate) parts: EngineParts,
     pub(crate) wake: Notify,
+    /// Knows the forms that mappings were tested with.
+    pub(crate) tested: Option<Arc<dyn TestedForms>>,
     connectors: Mutex<BTreeMap<ReceiverKey, Built>>,
 }
 
 impl Engine {
     /// An engine that does nothing until its doors and workers are used.
     pub fn new(parts: EngineParts) -> Arc<Self> {
-        Arc::new(Self { parts, wake: Notify::new(), connectors: Mutex::default() })
+        Arc::new(Self { parts, wake: Notify::new(), tested: None, connectors: Mutex::default() })
+    }
+
+    /// The same, remarking on forms that differ from those that their mapping was tested with.
+    pub fn watching(parts: EngineParts, tested: Arc<dyn TestedForms>) -> Arc<Self> {
+        let (wake, connectors) = (Notify::new(), Mutex::default());
+        Arc::new(Self { parts, wake, tested: Some(tested), connectors })
     }
 
     /// Where everything is kept.

@@ -11,6 +11,7 @@ pub mod accept;
 pub mod blobs;
 pub mod compose;
 pub mod deliver;
+pub mod drift;
 pub mod engine;
 pub mod head;
 pub mod lineage;
@@ -21,6 +22,7 @@ pub mod worker;
 
 pub use accept::Reception;
 pub use compose::{ComposeInput, Composed, ComposedPart, PartContent, compose};
+pub use drift::TestedForms;
 pub use engine::{Engine, EngineParts};
 pub use worker::{Worker, WorkerOptions};
 

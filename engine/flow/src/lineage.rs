@@ -188,7 +188,7 @@ fn compare(
 }
 
 /// Every value of a tree by its path as the writer names it. Empty things are left out, as the writer does.
-pub(crate) fn leaves(tree: &Tree) -> BTreeMap<String, String> {
+pub fn leaves(tree: &Tree) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     // An explicit stack: the depth of a result is its author's choice.
     let mut stack = vec![(String::new(), tree)];

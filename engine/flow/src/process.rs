@@ -17,6 +17,7 @@ use crate::{
     ENGINE_VERSION,
     compose::{ComposeInput, PartContent, compose},
     deliver::{self, Start},
+    drift,
     engine::Engine,
 };
 
@@ -208,6 +209,10 @@ async fn message(
         problems.into_iter().map(|problem| named(problem, route, mapping)).collect::<Vec<_>>()
     })?;
 
+    let mut remarks = composed.remarks;
+    if let Some(known) = drift::known(engine, mapping).await {
+        remarks.extend(drift::remarks(&known, eingang, &composed.run.reads));
+    }
     let tenant = &summary.tenant;
     let failed = |error: StoreError| vec![error.diagnostic()];
     let main_blob = engine.parts.blobs.put(tenant, composed.bytes.into()).await.map_err(failed)?;
@@ -260,7 +265,7 @@ async fn message(
     };
     let prepared =
         Prepared { delivery_id, sendung, receiver: receiver_key.to_owned(), generation: generation.clone() };
-    Ok((message, prepared, composed.remarks))
+    Ok((message, prepared, remarks))
 }
 
 /// One line of the timeline for all that should be looked at although the message goes out.

@@ -3,9 +3,13 @@
 //!
 //! Nothing in here changes after loading; a changed folder becomes another generation.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
-use kop_core::{ContentHash, Diagnostic, Eingang, RetrySchedule, Stage, TenantId};
+use kop_core::{ContentHash, Diagnostic, Eingang, RetrySchedule, Stage, TenantId, forms::KnownForms};
 use kop_mapping::{Script, Tables};
 
 use crate::{condition::RouteCondition, config::CodeMitVersion, manifest::Manifest};
@@ -131,6 +135,8 @@ pub struct LoadedMapping {
     pub overlay_parameters: BTreeMap<String, String>,
     /// Hash over everything that decides what it makes: manifest, script, modules, tables, parameters.
     pub hash: ContentHash,
+    /// The forms of its test payloads, once somebody has read them.
+    pub tested_forms: OnceLock<Arc<KnownForms>>,
 }
 
 impl Route {

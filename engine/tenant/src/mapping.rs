@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use kop_core::{Diagnostic, diagnostic::Severity};
@@ -116,6 +116,7 @@ pub(crate) fn load_recorded(
                 parameters,
                 overlay_parameters,
                 hash: record.hash(),
+                tested_forms: OnceLock::new(),
             },
             record,
         )),

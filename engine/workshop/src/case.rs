@@ -8,8 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use kop_core::{Diagnostic, Eingang, Stage, TenantId, Zeitpunkt, ids::stable_uuid};
-use kop_flow::{ComposeInput, Composed, accept::preview, compose};
+use async_trait::async_trait;
+use kop_core::{Diagnostic, Eingang, Stage, TenantId, Zeitpunkt, forms::KnownForms, ids::stable_uuid};
+use kop_flow::{ComposeInput, Composed, TestedForms, accept::preview, compose};
 use kop_mapping::MappingHost;
 use kop_tenant::{CodeMitVersion, Identity, LoadedMapping, Target};
 use kop_xml::SchemaStore;
@@ -178,6 +179,59 @@ pub async fn trial(
 /// The fixed moment of previews.
 pub fn moment() -> Zeitpunkt {
     NOW.parse().unwrap_or(Zeitpunkt::UNIX_EPOCH)
+}
+
+/// A case's payload, read as its vendor's intake and adapter would, and the parameters that it sets over the mapping's.
+///
+/// # Errors
+/// The payload or `test.toml` cannot be read.
+pub async fn case_input(
+    case: &Case,
+    parameters: &BTreeMap<String, String>,
+    doors: &Doors,
+) -> Result<(Arc<Eingang>, BTreeMap<String, String>), Vec<Diagnostic>> {
+    let file = read_case(case).map_err(|problem| vec![problem])?;
+    let eingang = submission(case, &file, doors).await?;
+    let mut all = parameters.clone();
+    all.extend(file.parameter);
+    Ok((Arc::new(eingang), all))
+}
+
+/// The forms of a mapping's test payloads, for [`kop_flow::TestedForms`].
+pub struct CaseForms(pub Doors);
+
+/// Cases that are read for their forms.
+const FORM_CASES: usize = 100;
+/// Largest payload with its files that is read for its form, in bytes.
+const FORM_BYTES: u64 = 16 << 20;
+
+#[async_trait]
+impl TestedForms for CaseForms {
+    async fn forms(&self, mapping: &LoadedMapping) -> KnownForms {
+        let mut known = KnownForms::default();
+        for case in cases(mapping).into_iter().take(FORM_CASES).filter(|case| size(&case.dir) <= FORM_BYTES) {
+            let read = case_input(&case, &BTreeMap::new(), &self.0).await;
+            if let Ok((eingang, _)) = read
+                && let Some(form) = &eingang.kopf.formular_id
+            {
+                known.add(form, &eingang.form_data);
+            }
+        }
+        known
+    }
+}
+
+/// Bytes of the files in a case's folder and the folders in it.
+fn size(folder: &Path) -> u64 {
+    let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().collect::<Vec<_>>();
+    let mut all = files(folder);
+    let inner: Vec<_> = all.iter().map(fs::DirEntry::path).filter(|path| path.is_dir()).collect();
+    all.extend(inner.iter().flat_map(|folder| files(folder)));
+    all.iter()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|found| found.len())
+        .sum()
 }
 
 async fn submission(case: &Case, file: &CaseFile, doors: &Doors) -> Result<Eingang, Vec<Diagnostic>> {

@@ -5,9 +5,11 @@
 
 pub mod case;
 pub mod compare;
+pub mod coverage;
 pub mod payload;
 pub mod preview;
+pub mod schema_diff;
 
-pub use case::{Case, CaseReport, Verdict, cases, run_case};
+pub use case::{Case, CaseForms, CaseReport, Verdict, cases, run_case};
 pub use payload::{Doors, read_payload};
 pub use preview::Preview;

@@ -17,6 +17,7 @@ mod content;
 mod files;
 mod genericode;
 mod import;
+mod inventory;
 mod judge;
 mod known;
 mod libxml2;
@@ -36,6 +37,7 @@ mod xsd;
 
 pub use codelist::ListInfo;
 pub use import::ImportReport;
+pub use inventory::{AttributeFacts, ChildFacts, Inventory, ListFacts, TextFacts, TypeFacts};
 pub use message::{MessageSchema, WriteOptions, Written};
 pub use package::{MessageInfo, Package, PackageInfo, RuleFile};
 pub use paths::Paths;

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! Which fields a form has: what a mapping was tested with, and how a submission differs from it (form drift). Knows
+//! names and labels only; whether a field is filled is no difference.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{Feld, FeldPfad, Inhalt, path::Step};
+
+/// Most fields of one form that are looked at.
+const MAX_FIELDS: usize = 5_000;
+/// Deepest nesting that is looked at.
+const MAX_DEPTH: usize = 64;
+
+/// One field as a form has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// What the citizen saw.
+    pub label: Option<&'a str>,
+    /// Whether any repeat of it is filled.
+    pub filled: bool,
+}
+
+/// A form's fields that hold values, by their path without numbers of repeats.
+pub fn leaves(form: &[Feld]) -> BTreeMap<String, Seen<'_>> {
+    let mut found: BTreeMap<String, Seen<'_>> = BTreeMap::new();
+    let mut stack: Vec<(String, usize, &[Feld])> = vec![(String::new(), 0, form)];
+    while let Some((above, depth, fields)) = stack.pop() {
+        for field in fields {
+            if found.len() >= MAX_FIELDS || depth >= MAX_DEPTH {
+                return found;
+            }
+            let path = below(&above, &field.name);
+            match &field.inhalt {
+                Inhalt::Wert(value) => {
+                    let label = field.label.as_deref();
+                    let filled = !value.text.trim().is_empty() || value.anlage.is_some();
+                    found.entry(path).or_insert(Seen { label, filled: false }).filled |= filled;
+                }
+                Inhalt::Felder(inner) => stack.push((path, depth + 1, inner)),
+                Inhalt::Wiederholungen(repeats) => {
+                    stack.extend(repeats.iter().map(|inner| (path.clone(), depth + 1, inner.as_slice())));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn below(above: &str, name: &str) -> String {
+    let plain = !name.is_empty() && !name.contains(['/', '[', ']', '"']);
+    let quoted;
+    let name = if plain {
+        name
+    } else {
+        quoted = FeldPfad::from_steps(vec![Step { name: name.to_owned(), index: None }]).to_string();
+        &quoted
+    };
+    if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") }
+}
+
+/// The group that a field stands in; `None` for a field of the form itself.
+fn holder(path: &str) -> Option<String> {
+    if !path.contains('"') {
+        return path.rsplit_once('/').map(|(above, _)| above.to_owned());
+    }
+    let steps = path.parse::<FeldPfad>().ok()?.steps().to_vec();
+    let (_, above) = steps.split_last()?;
+    (!above.is_empty()).then(|| FeldPfad::from_steps(above.to_vec()).to_string())
+}
+
+/// The forms that a mapping's test cases hold, by the vendor's form id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownForms(HashMap<String, KnownForm>);
+
+/// One form: its fields with the number of test payloads that have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct KnownForm {
+    payloads: usize,
+    fields: HashMap<String, Known>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Known {
+    label: Option<String>,
+    payloads: usize,
+}
+
+/// A field by its path without numbers, and its label.
+pub type Named = (String, Option<String>);
+
+/// How a submission's form differs from the one that was tested.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Fields that no test payload of this form has.
+    pub unknown: Vec<Named>,
+    /// Fields that every test payload of this form has and the submission lacks, although what they stand in is there.
+    pub gone: Vec<Named>,
+}
+
+impl KnownForms {
+    /// Takes in a test payload.
+    pub fn add(&mut self, form_id: &str, form: &[Feld]) {
+        let known = self.0.entry(form_id.to_owned()).or_default();
+        known.payloads += 1;
+        for (path, seen) in leaves(form) {
+            let field = known.fields.entry(path).or_default();
+            field.payloads += 1;
+            field.label = field.label.take().or_else(|| seen.label.map(str::to_owned));
+        }
+    }
+
+    /// How a submission's form differs; nothing when no test payload has this form.
+    pub fn drift(&self, form_id: &str, form: &[Feld]) -> Drift {
+        let Some(known) = self.0.get(form_id) else { return Drift::default() };
+        let now = leaves(form);
+        let mut drift = Drift {
+            unknown: now
+                .iter()
+                .filter(|(path, _)| !known.fields.contains_key(*path))
+                .map(|(path, seen)| (path.clone(), seen.label.map(str::to_owned)))
+                .collect(),
+            gone: Vec::new(),
+        };
+        let holder_is_there = |path: &str| match holder(path) {
+            None => true,
+            Some(above) => {
+                let above = format!("{above}/");
+                now.range(above.clone()..).next().is_some_and(|(next, _)| next.starts_with(&above))
+            }
+        };
+        for (path, field) in &known.fields {
+            if field.payloads == known.payloads && !now.contains_key(path) && holder_is_there(path) {
+                drift.gone.push((path.clone(), field.label.clone()));
+            }
+        }
+        drift.gone.sort_unstable();
+        drift
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Wert;
+
+    fn leaf(name: &str, text: &str) -> Feld {
+        Feld::wert(name, Some(name.to_uppercase()), Wert { text: text.into(), ..Wert::default() })
+    }
+
+    fn repeated(name: &str, repeats: Vec<Vec<Feld>>) -> Feld {
+        Feld { name: name.into(), label: None, inhalt: Inhalt::Wiederholungen(repeats) }
+    }
+
+    fn named(found: &[Named]) -> Vec<&str> {
+        found.iter().map(|(path, _)| path.as_str()).collect()
+    }
+
+    #[test]
+    fn new_fields_and_missing_ones_are_told_apart_from_empty_groups() {
+        let mut known = KnownForms::default();
+        let hund = |name: &str| vec![leaf("rufname", name), leaf("rasse", "")];
+        known
+            .add("hund", &[leaf("ort", "A"), leaf("a/b", ""), repeated("hund", vec![hund("Rex"), hund("")])]);
+        known.add(
+            "hund",
+            &[leaf("ort", ""), leaf("a/b", ""), leaf("telefon", "1"), repeated("hund", vec![hund("x")])],
+        );
+
+        let same = [leaf("ort", ""), leaf("a/b", "x"), repeated("hund", vec![])];
+        assert_eq!(known.drift("hund", &same), Drift::default());
+        assert_eq!(known.drift("katze", &[leaf("neu", "")]), Drift::default());
+
+        let changed = [leaf("ort", ""), repeated("hund", vec![vec![leaf("rufname", ""), leaf("chip", "1")]])];
+        let drift = known.drift("hund", &changed);
+        assert_eq!(named(&drift.unknown), ["hund/chip"]);
+        assert_eq!(named(&drift.gone), ["\"a/b\"", "hund/rasse"]);
+        assert_eq!(drift.unknown[0].1.as_deref(), Some("CHIP"));
+    }
+}
