@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 # `make demo` shows the engine at work, `make test` proves it. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check deps diagnoses bench
+.PHONY: help demo test check deps diagnoses fuzz bench
 
 CARGO ?= cargo
 
@@ -32,6 +32,9 @@ deps: ## Debian packages that building and testing need (as root; otherwise name
 diagnoses: deps ## the score table of 40 seeded mistakes
 	$(CARGO) build --locked --package kop-cli
 	$(CARGO) test --locked --package kop-tests --test e2e diagnoses -- --nocapture
+
+fuzz: deps ## mutated schemas, lists, archives and messages, FUZZ_SECONDS (600) each
+	scripts/fuzz.sh
 
 bench: deps ## µs per message beside libxml2's own parse and validate
 	$(CARGO) build --locked --release --package kop-cli
