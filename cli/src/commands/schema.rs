@@ -3,6 +3,8 @@
 
 mod diff;
 
+mod selftest;
+
 use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
@@ -44,6 +46,12 @@ pub(crate) enum SchemaCommand {
         /// STANDARD/VERSION/WURZELELEMENT
         nachricht: String,
     },
+    /// Stellt aus dem Schema Instanzen jeder Nachricht her und legt sie libxml2, xmllint und Xerces vor
+    #[command(after_help = "Beispiele:\n  kop schema selftest xbau-hochbau/2.6\n  \
+                            kop schema selftest xdomea/3.1.0 --nachricht 0401 --ausgabe instanzen/\n\n\
+                            Von jeder Nachricht entsteht die kleinste Instanz, dazu so viele, dass jedes mögliche\n\
+                            Element und Attribut und jeder Zweig einer Auswahl einmal vorkommt.")]
+    Selftest(selftest::SelftestArgs),
     /// Vergleicht zwei Versionen eines Standards: was an einer Zuordnung zu ändern ist
     #[command(after_help = "Beispiele:\n  kop schema diff xbau-hochbau/2.5 xbau-hochbau/2.6\n  \
                             kop schema diff xbau-hochbau/2.5 xbau-hochbau/2.6 --nachricht 0200\n  \
@@ -85,6 +93,7 @@ pub(crate) fn run(
         SchemaCommand::Import { pakete } => import(&store, pakete, lang, json, out),
         SchemaCommand::List { codelisten } => list(&store.list(), *codelisten, lang, json, out),
         SchemaCommand::Show { nachricht } => show(&store, nachricht, lang, json, out),
+        SchemaCommand::Selftest(args) => selftest::selftest(&store, args, lang, json, out),
         SchemaCommand::Diff { vorher, nachher, nachricht, zuordnung } => {
             let wanted = diff::Wanted {
                 before: vorher,

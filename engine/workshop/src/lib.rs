@@ -8,6 +8,7 @@ pub mod compare;
 pub mod coverage;
 pub mod payload;
 pub mod preview;
+pub mod selftest;
 pub mod schema_diff;
 
 pub use case::{Case, CaseForms, CaseReport, Verdict, cases, run_case};

@@ -262,6 +262,18 @@ impl Lists {
         }
     }
 
+    /// Version of the latest list of a URN and its first codes.
+    pub(crate) fn samples(
+        &self,
+        package: &ContentHash,
+        urn: &str,
+        most: usize,
+    ) -> Option<(String, Vec<String>)> {
+        let list = self.latest(package, urn)?;
+        let codes = list.lines.iter().take(most).map(|line| list.code(*line).to_owned());
+        Some((list.info.version.clone(), codes.collect()))
+    }
+
     fn load(&self, held: &Held) -> Option<Arc<CodeList>> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(list) = loaded.get(&held.info.hash) {

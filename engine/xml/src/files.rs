@@ -4,7 +4,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use kop_core::ContentHash;
@@ -21,6 +24,25 @@ pub(crate) struct Files {
     /// Address as asked for → path.
     addresses: HashMap<String, String>,
     parsed: Mutex<HashMap<String, Arc<Document>>>,
+    /// Those who want read documents kept.
+    holders: AtomicUsize,
+}
+
+/// Keeps read documents in memory, for one who makes many messages of a package, until it is dropped.
+pub struct Held(Arc<Files>);
+
+impl Held {
+    pub(crate) fn new(files: Arc<Files>) -> Self {
+        files.holders.fetch_add(1, Ordering::AcqRel);
+        Self(files)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.holders.fetch_sub(1, Ordering::AcqRel);
+        self.0.forget();
+    }
 }
 
 /// A reference that nothing in the package answers.
@@ -47,7 +69,7 @@ pub(crate) fn file_name(path: &str) -> &str {
 impl Files {
     pub(crate) fn new(contents: BTreeMap<String, Arc<[u8]>>) -> Self {
         let addresses = contents.keys().map(|path| (address(path), path.clone())).collect();
-        Self { contents, addresses, parsed: Mutex::new(HashMap::new()) }
+        Self { contents, addresses, ..Self::default() }
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
@@ -102,6 +124,9 @@ impl Files {
 
     /// Forgets read documents; they are large and only needed while a model is built.
     pub(crate) fn forget(&self) {
+        if self.holders.load(Ordering::Acquire) > 0 {
+            return;
+        }
         self.parsed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     }
 
@@ -114,6 +139,37 @@ impl Files {
     pub(crate) fn behind(&self, address: &str) -> Option<(&str, &Arc<[u8]>)> {
         let path = self.addresses.get(address)?;
         Some((path, self.contents.get(path)?))
+    }
+
+    /// The documents with references that lead from one path to another, and without DOCTYPE.
+    pub(crate) fn local(&self) -> Vec<(String, Vec<u8>)> {
+        let mut all = Vec::new();
+        for (path, bytes) in self.iter() {
+            let mut text = String::from_utf8_lossy(bytes).into_owned();
+            if let (Some(begin), Some(root)) = (text.find("<!DOCTYPE"), text.find("targetNamespace")) {
+                let end =
+                    if begin < root { text[begin..].find("]>").map(|end| begin + end + 2) } else { None };
+                if let Some(end) = end {
+                    text.replace_range(begin..end, "");
+                }
+            }
+            let up = "../".repeat(path.matches('/').count());
+            let document = self.document(path);
+            let references = document.iter().flat_map(|document| document.references());
+            let mut locations: Vec<&str> = references.filter_map(|(_, _, location)| location).collect();
+            locations.sort_unstable();
+            locations.dedup();
+            for location in locations {
+                let Some(target) = self.resolve(path, location) else { continue };
+                let raw = location.replace('&', "&amp;");
+                for quote in ['"', '\''] {
+                    let old = format!("schemaLocation={quote}{raw}{quote}");
+                    text = text.replace(&old, &format!("schemaLocation={quote}{up}{target}{quote}"));
+                }
+            }
+            all.push((path.to_owned(), text.into_bytes()));
+        }
+        all
     }
 
     /// Binds references that lead nowhere to documents of the package with the same name space and file name

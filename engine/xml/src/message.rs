@@ -15,11 +15,14 @@ use crate::{
     files::file_name,
     judge,
     libxml2::Unreadable,
+    model::Model,
     outline,
     package::{Compiled, MessageInfo},
     paths::Paths,
-    plan::Plan,
-    read, write,
+    plan::{self, Plan},
+    read,
+    shape::{self, Shape},
+    write,
 };
 
 /// Largest document that is validated as a tree in memory; larger ones are validated as a stream.
@@ -175,6 +178,31 @@ impl MessageSchema {
     /// The message as an indented tree with cardinalities and types, for `kop schema show`.
     pub fn outline(&self) -> String {
         outline::outline(&self.plan)
+    }
+
+    /// The message's structure and the rules for its values, to make instances from. Read from the package anew.
+    ///
+    /// # Errors
+    /// KOP-X043 or KOP-X045 when the package is not what it was when it was imported.
+    pub fn shape(&self) -> Result<Shape, Diagnostic> {
+        let files = self.compiled.source.files()?;
+        let failed = |why: String| {
+            let (de, en) = (
+                "Das Schema dieser Nachricht ist unvollständig.",
+                "The schema of this message is incomplete.",
+            );
+            Diagnostic::new("KOP-X043", de, en).with_detail(why)
+        };
+        let model = Model::build(&files, &self.info.entry).map_err(failed)?;
+        let compiled = plan::compile_with_origins(&model, &self.info.namespace, &self.info.root);
+        let (plan, origins) = compiled.map_err(failed)?;
+        files.forget();
+        Ok(shape::shape(&model, &plan, &origins))
+    }
+
+    /// The latest version of a code list that is at hand for this message, with its first codes.
+    pub fn sample_codes(&self, urn: &str, most: usize) -> Option<(String, Vec<String>)> {
+        self.lists.samples(&self.hash, urn, most)
     }
 
     /// Whether the schema knows a path below the root, e.g. `nachrichtenkopf.g2g`, `Kopf/ProzessID` or `@test`.

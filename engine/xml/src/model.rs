@@ -61,8 +61,9 @@ pub(crate) enum Raw {
         max: u32,
         children: Vec<Raw>,
     },
-    /// `xs:any`
+    /// `xs:any`; what `xs:anyType` lets in is declared nowhere.
     Any {
+        at: Option<At>,
         min: u32,
         max: u32,
     },
@@ -85,6 +86,8 @@ pub(crate) struct RawAttribute {
     pub(crate) required: bool,
     pub(crate) fixed: Option<Box<str>>,
     pub(crate) type_name: Box<str>,
+    /// None where the schema gives no type, or only names one.
+    pub(crate) typ: Option<TypeRef>,
     /// An `xs:list`.
     pub(crate) list: bool,
 }
@@ -298,7 +301,7 @@ impl Model {
         (head != at).then(|| self.element_type(head)).flatten()
     }
 
-    fn type_ref(&self, from: At, qname: &str) -> Option<TypeRef> {
+    pub(crate) fn type_ref(&self, from: At, qname: &str) -> Option<TypeRef> {
         let (namespace, name) = self.document(from).qname(from.node, qname, self.target(from))?;
         match self.global(Kind::Type, namespace, name) {
             Some(at) => Some(TypeRef::At(at)),
@@ -407,7 +410,7 @@ impl Model {
         }
         let kind = match &*node.name {
             "element" => return Some(Raw::Element { at, min, max }),
-            "any" => return Some(Raw::Any { min, max }),
+            "any" => return Some(Raw::Any { at: Some(at), min, max }),
             "group" => {
                 let inner = self.content(self.find(Kind::Group, at, node.attr("ref")?)?, depth)?;
                 if (min, max) == (1, 1) {
@@ -471,6 +474,7 @@ impl Model {
                 required,
                 fixed,
                 type_name,
+                typ: self.element_type(at),
                 list,
             });
         };
@@ -487,6 +491,7 @@ impl Model {
             required,
             fixed,
             type_name,
+            typ: global.and_then(|global| self.element_type(global)),
             list,
         })
     }

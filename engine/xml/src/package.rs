@@ -6,7 +6,8 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::CString,
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     archive,
     checks::Checks,
     codelist::{ListInfo, Lists},
-    files::{self, Files},
+    files::{self, Files, Held},
     libxml2::{self, Catalogue, CompileError, Schema},
     message::MessageSchema,
     model::Model,
@@ -286,6 +287,31 @@ impl Package {
         });
         messages.insert(root.to_owned(), message.clone());
         Ok(message)
+    }
+
+    /// Keeps the schema documents in memory as long as the answer lives; otherwise each message reads them anew.
+    ///
+    /// # Errors
+    /// KOP-X045 when the package was changed.
+    pub fn hold(&self) -> Result<Held, Diagnostic> {
+        self.files().map(Held::new)
+    }
+
+    /// Writes the schema documents below a folder, for validators that read files: references lead to one another
+    /// instead of to the internet, and a DOCTYPE is left out. A copy for a moment; not to be passed on.
+    ///
+    /// # Errors
+    /// KOP-X045 when the package was changed, KOP-X048 when the folder cannot be written.
+    pub fn unfold(&self, folder: &Path) -> Result<(), Diagnostic> {
+        let files = self.files()?;
+        for (path, bytes) in files.local() {
+            let place = folder.join(&path);
+            let written = fs::create_dir_all(place.parent().unwrap_or(folder));
+            written
+                .and_then(|()| fs::write(&place, bytes))
+                .map_err(|error| archive::io("Entwurf", &error))?;
+        }
+        Ok(())
     }
 
     fn unknown(&self, root: &str) -> Diagnostic {

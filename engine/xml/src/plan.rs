@@ -194,6 +194,18 @@ impl Type {
 
 /// Compiles the plan for one root element. The error says what the schema lacks.
 pub(crate) fn compile(model: &Model, namespace: &str, root: &str) -> Result<Plan, String> {
+    compile_with_origins(model, namespace, root).map(|(plan, _)| plan)
+}
+
+/// The numbers of a plan's types by what they were compiled from; nothing stands for `xs:anyType`.
+pub(crate) type Origins = HashMap<Option<TypeRef>, u32>;
+
+/// Compiles the plan for one root element, and says where its types came from.
+pub(crate) fn compile_with_origins(
+    model: &Model,
+    namespace: &str,
+    root: &str,
+) -> Result<(Plan, Origins), String> {
     let at = model
         .global(Kind::Element, namespace, root)
         .ok_or_else(|| format!("element {root} is not declared"))?;
@@ -222,7 +234,7 @@ pub(crate) fn compile(model: &Model, namespace: &str, root: &str) -> Result<Plan
         let Some((number, at)) = compiler.later.pop_front() else { break };
         compiler.derive(number, at);
     }
-    Ok(compiler.plan)
+    Ok((compiler.plan, compiler.types))
 }
 
 struct Compiler<'m> {
@@ -325,7 +337,7 @@ impl Compiler<'_> {
     fn compile_type(&mut self, reference: Option<&TypeRef>) -> Result<Type, String> {
         let anything = RawType {
             mixed: true,
-            content: Some(Raw::Any { min: 0, max: u32::MAX }),
+            content: Some(Raw::Any { at: None, min: 0, max: u32::MAX }),
             any_attribute: true,
             ..RawType::default()
         };
@@ -450,7 +462,7 @@ impl Compiler<'_> {
         owner: Option<&str>,
     ) -> Result<Particle, String> {
         match raw {
-            Raw::Any { min, max } => {
+            Raw::Any { min, max, .. } => {
                 Ok(Particle::Element { slot: self.any_slot(slots), min: *min, max: *max })
             }
             Raw::Element { at, min, max } => {
