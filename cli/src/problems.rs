@@ -32,9 +32,9 @@ pub(crate) fn print(
 
 /// One problem as lines: what, where with the line's text, field, target, hint. `reveal` shows the value.
 pub(crate) fn paragraph(problem: &Diagnostic, lang: Lang, indent: &str, reveal: bool) -> String {
-    let (place, field, target, hint, value) = match lang {
-        Lang::De => ("Stelle", "Feld", "Ziel", "Abhilfe", "Wert"),
-        Lang::En => ("place", "field", "target", "hint", "value"),
+    let (place, field, target, rule, hint, value) = match lang {
+        Lang::De => ("Stelle", "Feld", "Ziel", "Regel", "Abhilfe", "Wert"),
+        Lang::En => ("place", "field", "target", "rule", "hint", "value"),
     };
     let mut text = String::new();
     let kind = kind(problem, lang);
@@ -62,6 +62,9 @@ pub(crate) fn paragraph(problem: &Diagnostic, lang: Lang, indent: &str, reveal: 
     };
     if let Some(found) = &problem.target {
         line(target, found);
+    }
+    if let Some(broken) = &problem.rule {
+        line(rule, broken);
     }
     let shown =
         if reveal { problem.revealed.as_ref().or(problem.value.as_ref()) } else { problem.value.as_ref() };

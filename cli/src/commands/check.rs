@@ -52,7 +52,7 @@ pub(crate) fn run(folder: &Path, lang: Lang, json: bool, out: &mut impl Write) -
             serde_json::json!({ "mandanten": tenants, "fehlerhaft": broken, "fehler": found })
         )?;
     } else {
-        for generation in &generations {
+        for generation in generations.iter().filter(|generation| generation.faulty.is_empty()) {
             writeln!(
                 out,
                 "✓ {} ({}) · {} {} · {} {} · {} {}",
@@ -70,7 +70,13 @@ pub(crate) fn run(folder: &Path, lang: Lang, json: bool, out: &mut impl Write) -
             }
         }
         for (name, found) in &instance.broken {
-            writeln!(out, "✗ {name}: {}", pick(lang, "kann nicht geladen werden", "cannot be loaded"))?;
+            let in_part = generations.iter().any(|generation| generation.tenant.as_str() == name);
+            let said = if in_part {
+                pick(lang, "Zuordnungen sind fehlerhaft", "mappings are faulty")
+            } else {
+                pick(lang, "kann nicht geladen werden", "cannot be loaded")
+            };
+            writeln!(out, "✗ {name}: {said}")?;
             for problem in found {
                 write!(out, "{}", problems::paragraph(problem, lang, "  ", false))?;
             }

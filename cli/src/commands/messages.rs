@@ -334,13 +334,12 @@ async fn retry(
             .filter(|delivery| delivery.message_id == message)
             .map(|delivery| RetryTarget::Delivery(delivery.delivery_id))
             .collect(),
-        FoundId::Submission(id) if detail.messages.is_empty() => vec![RetryTarget::Submission(id)],
-        FoundId::Submission(_) => detail
-            .deliveries
-            .iter()
-            .filter(|delivery| waits(delivery.state))
-            .map(|delivery| RetryTarget::Delivery(delivery.delivery_id))
-            .collect(),
+        FoundId::Submission(id) => {
+            let unclear = detail.submission.summary.state == SubmissionState::Klaerung;
+            let waiting = detail.deliveries.iter().filter(|delivery| waits(delivery.state));
+            let deliveries = waiting.map(|delivery| RetryTarget::Delivery(delivery.delivery_id));
+            unclear.then_some(RetryTarget::Submission(id)).into_iter().chain(deliveries).collect()
+        }
     };
     if targets.is_empty() {
         writeln!(

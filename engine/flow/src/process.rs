@@ -123,6 +123,18 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission, per_lane: u32) -> Ma
         }
     };
     let eingang = Arc::new(eingang);
+    // Processed again after a Klärungsfall: what has its message already is not made a second time.
+    let made_before = if claimed.submission.summary.runs > 1 {
+        match engine.parts.store.submission(tenant, claimed.submission.summary.submission_id).await {
+            Ok(detail) => detail.messages,
+            Err(error) => {
+                made.problems.push(error.diagnostic());
+                return made;
+            }
+        }
+    } else {
+        Vec::new()
+    };
     let hits = match generation.routes_for(&eingang, &json) {
         Ok(hits) => hits,
         Err(problems) => {
@@ -136,6 +148,13 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission, per_lane: u32) -> Ma
     for hit in hits {
         for target in &hit.targets {
             for receiver in &target.receivers {
+                if made_before.iter().any(|message| {
+                    message.route == hit.name
+                        && message.mapping == target.mapping
+                        && message.receiver == *receiver
+                }) {
+                    continue;
+                }
                 match message(engine, &generation, &eingang, &hit.name, target, receiver, claimed, per_lane)
                     .await
                 {
@@ -184,7 +203,9 @@ async fn message(
             format!("The route \"{route}\" names something that the configuration does not have ({what})."),
         )]
     };
-    let mapping = generation.mapping(&target.mapping).ok_or_else(|| unknown("eine Zuordnung"))?;
+    let mapping = generation.mapping(&target.mapping).ok_or_else(|| {
+        generation.faulty.get(&target.mapping).cloned().unwrap_or_else(|| unknown("eine Zuordnung"))
+    })?;
     let receiver = generation.receiver(receiver_key).ok_or_else(|| unknown("einen Empfänger"))?;
     let author = generation.author(target, mapping);
     let now = engine.now();

@@ -117,7 +117,7 @@ pub trait Store: Send + Sync {
     /// A person has something tried again; closes its Klärungsfälle.
     ///
     /// # Errors
-    /// [`StoreError::NotPossible`] when it is delivered, under way, or (submission) has messages already.
+    /// [`StoreError::NotPossible`] when it is delivered, under way, or (submission) not in Klärung.
     async fn retry(
         &self,
         tenant: &TenantId,

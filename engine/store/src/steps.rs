@@ -368,7 +368,7 @@ pub enum AttemptEnd {
 pub enum RetryTarget {
     /// A refused or unclear delivery, or one that waits: the same bytes go out now.
     Delivery(DeliveryId),
-    /// A submission in Klärung that has no message: it is processed anew.
+    /// A submission in Klärung: it is processed anew. Whoever processes it leaves out what has its message already.
     Submission(SubmissionId),
 }
 

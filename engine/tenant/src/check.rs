@@ -2,6 +2,8 @@
 //! Checks what a tenant's settings say: forms of keys, doors that exist, receivers that may be reached,
 //! routes that can be taken. Touches nothing but memory.
 
+use std::collections::BTreeMap;
+
 use std::collections::BTreeSet;
 
 use kop_connector_api::SettingProblem;
@@ -22,6 +24,8 @@ pub(crate) struct Check<'a> {
     pub(crate) ctx: &'a LoadContext<'a>,
     pub(crate) problems: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Problems of mappings, by the mapping's name.
+    pub(crate) faulty: BTreeMap<String, Vec<Diagnostic>>,
 }
 
 impl Check<'_> {

@@ -43,6 +43,9 @@ pub struct Generation {
     pub routes: Vec<Route>,
     /// Every mapping that a route uses, and every own one of the tenant, by name.
     pub mappings: BTreeMap<String, Arc<LoadedMapping>>,
+    /// Mappings that could not be loaded, with their problems. A generation that has some is only taken at a start:
+    /// applications are accepted all the same, and what these mappings would have made waits as a Klärungsfall.
+    pub faulty: BTreeMap<String, Vec<Diagnostic>>,
     /// What a person should look at although the configuration works.
     pub warnings: Vec<Diagnostic>,
 }

@@ -55,7 +55,14 @@ pub fn load_tenant(
     let file = folder.read("mandant.toml", &mut record).map_err(|problem| vec![problem])?;
     let read: MandantDatei = file.parse().map_err(|problem| vec![problem])?;
 
-    let mut check = Check { read: &read, file: &file, ctx, problems: Vec::new(), warnings: Vec::new() };
+    let mut check = Check {
+        read: &read,
+        file: &file,
+        ctx,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        faulty: BTreeMap::new(),
+    };
     check.settings();
     let mappings = mappings(dir, library, &mut check, &mut record);
     senders(&mappings, &mut check);
@@ -66,7 +73,7 @@ pub fn load_tenant(
         .enumerate()
         .map(|(n, route)| build_route(n, route, &parameters, &mut check))
         .collect();
-    let Check { mut problems, warnings, .. } = check;
+    let Check { mut problems, warnings, faulty, .. } = check;
     if !problems.is_empty() {
         problems.extend(warnings);
         return Err(problems);
@@ -115,6 +122,7 @@ pub fn load_tenant(
         ars: read.ars,
         routes,
         mappings,
+        faulty,
         warnings,
     })
 }
@@ -163,13 +171,13 @@ fn mappings(
                 record.extend(&files);
                 loaded.insert(name, Arc::new(mapping));
             }
-            Err(found) => {
-                for mut problem in found {
+            Err(mut found) => {
+                for problem in &mut found {
                     if let (None, Some([n, m])) = (&problem.place, &mention) {
                         problem.place = Some(check.file.place(&["route", n, "ziel", m, "zuordnung"]));
                     }
-                    check.problems.push(problem);
                 }
+                check.faulty.insert(name, found);
             }
         }
     }

@@ -63,7 +63,14 @@ impl Tenants {
             let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             match load_tenant(&dir, instance.library_dir.as_deref(), ctx) {
                 Ok(generation) => {
-                    list.insert(generation.tenant.clone(), Arc::new(generation));
+                    let faulty = generation.faulty.values().flatten().cloned().collect::<Vec<_>>();
+                    let tenant = generation.tenant.clone();
+                    // What works is not exchanged for what works in part; at a start there is nothing better.
+                    let kept = before.get(&tenant).filter(|_| !faulty.is_empty()).cloned();
+                    list.insert(tenant, kept.unwrap_or_else(|| Arc::new(generation)));
+                    if !faulty.is_empty() {
+                        broken.push((name, faulty));
+                    }
                 }
                 Err(problems) => {
                     if let Ok(tenant) = name.parse::<TenantId>()
@@ -91,6 +98,9 @@ impl Tenants {
     ) -> Result<Arc<Generation>, Vec<Diagnostic>> {
         let dir = instance.tenants_dir.join(tenant.as_str());
         let fresh = Arc::new(load_tenant(&dir, instance.library_dir.as_deref(), ctx)?);
+        if !fresh.faulty.is_empty() {
+            return Err(fresh.faulty.values().flatten().cloned().collect());
+        }
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut list = (**held).clone();
         list.insert(tenant.clone(), fresh.clone());

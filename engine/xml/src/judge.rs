@@ -132,7 +132,13 @@ fn diagnostic(violation: &Violation, paths: Option<&Paths>) -> Diagnostic {
     if let Some(names) = expected {
         problem = problem.with_hint(format!("Erwartet: {}", shorten(&names)));
     }
-    if let Some(rule) = rule(violation.code, message) {
+    let broken = rule(violation.code, message);
+    let place = paths.and_then(|paths| paths.type_at(&violation.steps));
+    let rule = match (broken, place) {
+        (Some(broken), Some(place)) => Some(format!("{broken} ({place})")),
+        (broken, place) => broken.or(place),
+    };
+    if let Some(rule) = rule {
         problem = problem.with_rule(rule);
     }
     let value = violation.value.as_deref().filter(|value| !value.trim().is_empty());
@@ -144,8 +150,6 @@ fn diagnostic(violation: &Violation, paths: Option<&Paths>) -> Diagnostic {
     }
     if names_only {
         problem = problem.with_detail(shorten(message));
-    } else {
-        problem = problem.with_detail(format!("libxml2 {}", violation.code));
     }
     problem
 }
@@ -177,6 +181,8 @@ fn rule(code: i32, message: &str) -> Option<String> {
         let limit = limit.map(|(_, rest)| rest.trim_end_matches(['.', '\'', '\n']));
         return Some(match (facet, limit) {
             ("enumeration", _) | (_, None) => facet.to_owned(),
+            // braces in a pattern are counts, not name spaces
+            ("pattern", Some(limit)) => format!("pattern {}", one_line(limit)),
             (facet, Some(limit)) => shorten(&format!("{facet} {limit}")),
         });
     }
@@ -203,6 +209,12 @@ fn between<'m>(text: &'m str, before: &str, after: &str) -> Option<&'m str> {
 /// The name without `{name space}` or prefix.
 fn local(name: &str) -> &str {
     name.rsplit(['}', ':']).next().unwrap_or(name)
+}
+
+/// One line of bounded length.
+fn one_line(text: &str) -> String {
+    let line: String = text.chars().take(MAX_DETAIL).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MAX_DETAIL).is_some() { format!("{line}…") } else { line }
 }
 
 /// One line, of bounded length, without name spaces in braces.

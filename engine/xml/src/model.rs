@@ -20,6 +20,8 @@ const MAX_CHAIN: usize = 64;
 pub(crate) struct Instance {
     pub(crate) document: Arc<Document>,
     pub(crate) target: Arc<str>,
+    /// Path of the document within its package.
+    pub(crate) path: Arc<str>,
 }
 
 /// A place in the model.
@@ -141,13 +143,20 @@ impl Model {
                     queue.push_back((path.to_owned(), (kind != "import").then(|| target.clone())));
                 }
             }
-            model.take_in(document, target);
+            model.take_in(document, target, path.into());
         }
         model.link();
         Ok(model)
     }
 
-    fn take_in(&mut self, document: Arc<Document>, target: Arc<str>) {
+    /// Where something stands: file name and line.
+    pub(crate) fn place(&self, at: At) -> (Arc<str>, u32) {
+        let path = &self.instances[at.instance as usize].path;
+        let file = path.rsplit('/').next().map_or_else(|| path.clone(), Arc::from);
+        (file, self.node(at).line)
+    }
+
+    fn take_in(&mut self, document: Arc<Document>, target: Arc<str>, path: Arc<str>) {
         let instance = self.instances.len() as u32;
         for (node, child) in document.children(0) {
             let kind = match &*child.name {
@@ -162,7 +171,7 @@ impl Model {
                 self.index.entry((kind, target.clone(), name.into())).or_insert(At { instance, node });
             }
         }
-        self.instances.push(Instance { document, target });
+        self.instances.push(Instance { document, target, path });
     }
 
     /// Notes substitution groups and which types derive from which.

@@ -46,13 +46,27 @@ impl Paths {
 
     /// The tree path of the element reached by taking the n-th element child (from 0) at each level.
     pub(crate) fn target_at(&self, steps: &[u32]) -> Option<String> {
+        self.row_at(steps).map(|row| target(&self.plan, &self.rows, row))
+    }
+
+    /// What that element's type is called and where the schema defines it: `String.Latin (datentypen.xsd:120)`.
+    pub(crate) fn type_at(&self, steps: &[u32]) -> Option<String> {
+        let row = &self.rows[self.row_at(steps)? as usize];
+        let element = &self.plan.elements[row.element as usize];
+        let typ = &self.plan.types[element.typ as usize];
+        let (file, line) = typ.place.as_ref()?;
+        let name = typ.name.as_deref().map(|name| format!("Typ {name}, ")).unwrap_or_default();
+        Some(format!("{name}{file}:{line}"))
+    }
+
+    fn row_at(&self, steps: &[u32]) -> Option<u32> {
         let mut here = 0;
         for step in steps {
             let children = self.rows.iter().enumerate().skip(here as usize + 1);
             let (child, _) = children.filter(|(_, row)| row.parent == here).nth(*step as usize)?;
             here = child as u32;
         }
-        (here < self.rows.len() as u32).then(|| target(&self.plan, &self.rows, here))
+        (here < self.rows.len() as u32).then_some(here)
     }
 }
 

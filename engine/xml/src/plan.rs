@@ -65,6 +65,8 @@ pub(crate) enum Content {
 #[derive(Debug)]
 pub(crate) struct Type {
     pub(crate) name: Option<Box<str>>,
+    /// Schema file and line in which it is defined; `None` for built-in ones.
+    pub(crate) place: Option<(Arc<str>, u32)>,
     pub(crate) content: Content,
     /// Built-in type at the base of the text.
     pub(crate) simple: Option<Box<str>>,
@@ -315,6 +317,7 @@ impl Compiler<'_> {
         let number = self.plan.types.len() as u32;
         self.plan.types.push(Type {
             name: None,
+            place: None,
             content: Content::Mixed,
             simple: None,
             is_abstract: false,
@@ -398,8 +401,13 @@ impl Compiler<'_> {
             let short = short_name(&urn).into();
             CodeList { urn, short, suggested }
         });
+        let place = match reference {
+            Some(TypeRef::At(at)) => Some(self.model.place(*at)),
+            _ => None,
+        };
         Ok(Type {
             name: raw.name,
+            place,
             content,
             simple: raw.simple,
             is_abstract: raw.is_abstract,

@@ -38,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) children: Vec<u32>,
     /// Text; of documentation only the URN of a code list that it suggests.
     pub(crate) text: String,
+    /// Line of its start tag, from 1.
+    pub(crate) line: u32,
     scope: u32,
 }
 
@@ -64,17 +66,23 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, String> {
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     let mut document = Document { nodes: Vec::new(), scopes: vec![vec![("xml".into(), XML.into())]] };
     let mut open: Vec<u32> = Vec::new();
+    // Lines are counted from the last tag on, so that each byte is looked at once.
+    let (mut line, mut counted) = (1, 0);
+    let source = text.trim_start_matches('\u{feff}').as_bytes();
     loop {
+        let here = usize::try_from(reader.buffer_position()).unwrap_or(counted).min(source.len());
+        line += source[counted..here].iter().filter(|byte| **byte == b'\n').count() as u32;
+        counted = here;
         match reader.read_event().map_err(|error| format!("not well-formed: {error}"))? {
             Event::Start(tag) => {
-                let node = document.push(&tag, &open)?;
+                let node = document.push(&tag, &open, line)?;
                 open.push(node);
                 if open.len() > MAX_DEPTH {
                     return Err(format!("nested deeper than {MAX_DEPTH}"));
                 }
             }
             Event::Empty(tag) => {
-                document.push(&tag, &open)?;
+                document.push(&tag, &open, line)?;
             }
             Event::End(_) => {
                 open.pop();
@@ -120,7 +128,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, String> {
 }
 
 impl Document {
-    fn push(&mut self, tag: &BytesStart<'_>, open: &[u32]) -> Result<u32, String> {
+    fn push(&mut self, tag: &BytesStart<'_>, open: &[u32], line: u32) -> Result<u32, String> {
         if self.nodes.len() >= MAX_NODES {
             return Err(format!("more than {MAX_NODES} elements"));
         }
@@ -164,6 +172,7 @@ impl Document {
             attrs,
             children: Vec::new(),
             text: String::new(),
+            line,
             scope,
         });
         if let Some(parent) = parent {

@@ -95,6 +95,40 @@ fn what_is_forbidden_is_told_before_anything_runs() -> Result<(), Error> {
     Ok(())
 }
 
+/// An application is never refused to its sender for a mapping's fault, not even right after a start.
+#[tokio::test]
+async fn a_script_that_does_not_compile_holds_up_its_own_messages_only() -> Result<(), Error> {
+    let instance = Instance::of_example("musterstadt")?;
+    let own = instance.folder().join("mandanten/musterstadt/zuordnungen/bauantrag-xbau");
+    kop_tests::instance::copy_folder(&kop_tests::workspace().join("mappings/bauantrag-xbau"), &own)?;
+    let script = fs::read_to_string(own.join("mapping.rhai"))?;
+    fs::write(own.join("mapping.rhai"), format!("{script}\n}}"))?;
+    let server = instance.serve().await?;
+    send_bauantrag(&server, str::to_owned).await?;
+    let rows = instance.settled(1).await?;
+    assert_eq!(rows[0]["zustand"], "klaerungsfall", "{rows:#?}");
+    let shown = instance.kop(&["messages", "show", "MUST-2026-000001"])?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("KOP-M001") && shown.contains("bauantrag-xbau/mapping.rhai"), "{shown}");
+    assert_eq!(instance.delivered("dms")?.len(), 1);
+
+    // Mended and read anew, what waits is made up for.
+    fs::write(own.join("mapping.rhai"), script)?;
+    server.reload()?;
+    kop_tests::wait_until("neu eingelesen", std::time::Duration::from_secs(20), || {
+        Ok(server.printed().contains("broken=0").then_some(()))
+    })
+    .await?;
+    let retried = instance.kop(&["messages", "retry", "MUST-2026-000001"])?;
+    assert!(retried.status.success(), "{retried:?}");
+    kop_tests::wait_until("nachgeholt", std::time::Duration::from_secs(20), || {
+        Ok((instance.delivered("bauaufsicht")?.len() == 1).then_some(()))
+    })
+    .await?;
+    assert_eq!(instance.delivered("dms")?.len(), 1, "what had arrived does not arrive again");
+    Ok(())
+}
+
 #[tokio::test]
 async fn each_fails_alone_in_the_debug_build() -> Result<(), Error> {
     each_fails_alone(Instance::of_example("musterstadt")?).await

@@ -75,17 +75,13 @@ fn retry_submission(
     now: Zeitpunkt,
 ) -> Result<(), StoreError> {
     let key = (tenant.as_str(), submission.to_string());
-    let (state, messages) = conn.query_row(
-        "SELECT state, EXISTS (SELECT 1 FROM message m WHERE m.tenant = ?1 AND m.submission_id = ?2)
-         FROM submission WHERE tenant = ?1 AND submission_id = ?2",
+    let state: String = conn.query_row(
+        "SELECT state FROM submission WHERE tenant = ?1 AND submission_id = ?2",
         (key.0, &key.1),
-        |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)),
+        |row| row.get(0),
     )?;
     if state != "klaerung" {
         return Err(StoreError::NotPossible(state));
-    }
-    if messages {
-        return Err(StoreError::NotPossible("there are messages already".to_owned()));
     }
     conn.execute(
         "UPDATE submission SET state = 'eingegangen', due_at = ?3, leased = 0
