@@ -71,7 +71,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Document, String> {
     let source = text.trim_start_matches('\u{feff}').as_bytes();
     loop {
         let here = usize::try_from(reader.buffer_position()).unwrap_or(counted).min(source.len());
-        line += source[counted..here].iter().filter(|byte| **byte == b'\n').count() as u32;
+        line += source[counted..here].split(|byte| *byte == b'\n').count() as u32 - 1;
         counted = here;
         match reader.read_event().map_err(|error| format!("not well-formed: {error}"))? {
             Event::Start(tag) => {
