@@ -72,7 +72,7 @@ fn holder(path: &str) -> Option<String> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownForms(HashMap<String, KnownForm>);
 
-/// One form: its fields with the number of test payloads that have them.
+/// One form: its fields with the number of whole test payloads that have them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct KnownForm {
     payloads: usize,
@@ -93,18 +93,18 @@ pub type Named = (String, Option<String>);
 pub struct Drift {
     /// Fields that no test payload of this form has.
     pub unknown: Vec<Named>,
-    /// Fields that every test payload of this form has and the submission lacks, although what they stand in is there.
+    /// Fields that every whole test payload of this form has and the submission lacks, although what they stand in is there.
     pub gone: Vec<Named>,
 }
 
 impl KnownForms {
-    /// Takes in a test payload.
-    pub fn add(&mut self, form_id: &str, form: &[Feld]) {
+    /// Takes in a test payload. One that is not `whole` (made to fail) adds fields, but may lack others.
+    pub fn add(&mut self, form_id: &str, form: &[Feld], whole: bool) {
         let known = self.0.entry(form_id.to_owned()).or_default();
-        known.payloads += 1;
+        known.payloads += usize::from(whole);
         for (path, seen) in leaves(form) {
             let field = known.fields.entry(path).or_default();
-            field.payloads += 1;
+            field.payloads += usize::from(whole);
             field.label = field.label.take().or_else(|| seen.label.map(str::to_owned));
         }
     }
@@ -129,7 +129,8 @@ impl KnownForms {
             }
         };
         for (path, field) in &known.fields {
-            if field.payloads == known.payloads && !now.contains_key(path) && holder_is_there(path) {
+            let always = known.payloads > 0 && field.payloads == known.payloads;
+            if always && !now.contains_key(path) && holder_is_there(path) {
                 drift.gone.push((path.clone(), field.label.clone()));
             }
         }
@@ -159,12 +160,18 @@ mod tests {
     fn new_fields_and_missing_ones_are_told_apart_from_empty_groups() {
         let mut known = KnownForms::default();
         let hund = |name: &str| vec![leaf("rufname", name), leaf("rasse", "")];
-        known
-            .add("hund", &[leaf("ort", "A"), leaf("a/b", ""), repeated("hund", vec![hund("Rex"), hund("")])]);
+        known.add(
+            "hund",
+            &[leaf("ort", "A"), leaf("a/b", ""), repeated("hund", vec![hund("Rex"), hund("")])],
+            true,
+        );
         known.add(
             "hund",
             &[leaf("ort", ""), leaf("a/b", ""), leaf("telefon", "1"), repeated("hund", vec![hund("x")])],
+            true,
         );
+
+        known.add("hund", &[leaf("fax", "")], false);
 
         let same = [leaf("ort", ""), leaf("a/b", "x"), repeated("hund", vec![])];
         assert_eq!(known.drift("hund", &same), Drift::default());

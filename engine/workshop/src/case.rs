@@ -214,7 +214,8 @@ impl TestedForms for CaseForms {
             if let Ok((eingang, _)) = read
                 && let Some(form) = &eingang.kopf.formular_id
             {
-                known.add(form, &eingang.form_data);
+                let whole = read_case(&case).is_ok_and(|file| file.fehler.is_none());
+                known.add(form, &eingang.form_data, whole);
             }
         }
         known

@@ -496,7 +496,8 @@ mod tests {
           <xs:element name="person" type="Person" maxOccurs="unbounded"/>
           <xs:element name="bemerkung" type="xs:string" minOccurs="0"/>
           <xs:element name="art" type="Art"/>
-        </xs:sequence><xs:attribute name="version" use="required" fixed="1.0"/></xs:complexType>
+        </xs:sequence><xs:attribute name="standard" use="required" fixed="Beispiel"/>
+        <xs:attribute name="version" use="required" fixed="1.0"/></xs:complexType>
         <xs:complexType name="Person"><xs:sequence>
           <xs:element name="familienname" type="Kurz"/><xs:element name="vorname" type="Kurz" minOccurs="0"/>
           <xs:element name="person" type="Person" minOccurs="0"/></xs:sequence></xs:complexType>
@@ -504,21 +505,18 @@ mod tests {
         <xs:simpleType name="Art"><xs:restriction base="xs:token"><xs:enumeration value="A"/>
           <xs:enumeration value="B"/></xs:restriction></xs:simpleType>"#;
 
-    fn package(schema: &str, version: &str) -> Arc<Package> {
-        let folder = std::env::temp_dir().join(format!("kop-diff-{}-{version}", std::process::id()));
-        let source = folder.join("quelle");
+    fn package(schema: &str, version: &str) -> (tempfile::TempDir, Arc<Package>) {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("quelle");
         fs::create_dir_all(&source).unwrap();
         let text = format!(
             r#"<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns="urn:t:{version}"
             targetNamespace="urn:t:{version}" version="{version}" elementFormDefault="qualified">{schema}</xs:schema>"#
         );
         fs::write(source.join("t.xsd"), text).unwrap();
-        let store = SchemaStore::open(&folder.join("pakete"), None).unwrap();
+        let store = SchemaStore::open(&folder.path().join("pakete"), None).unwrap();
         let hash = store.import(&source).unwrap().package.hash;
-        let package = store.by_hash(&hash).unwrap();
-        // Read while the files are there.
-        package.inventories(&[]).unwrap();
-        package
+        (folder, store.by_hash(&hash).unwrap())
     }
 
     fn said(diff: &PackageDiff) -> Vec<String> {
@@ -551,7 +549,7 @@ mod tests {
             .replace(r#"maxLength value="40""#, r#"maxLength value="30""#)
             .replace(r#"<xs:enumeration value="B"/>"#, r#"<xs:enumeration value="C"/>"#)
             .replace(r#"fixed="1.0""#, r#"fixed="2.0""#);
-        let (before, after) = (package(OLD, "1.0"), package(&new, "2.0"));
+        let ((_old, before), (_new, after)) = (package(OLD, "1.0"), package(&new, "2.0"));
         let diff = compare(&before, &after, None, None).unwrap();
         assert_eq!(diff.renamed, [("alt.0101".to_owned(), "neuerName.0101".to_owned())]);
         assert_eq!(diff.namespaces, [("urn:t:1.0".to_owned(), "urn:t:2.0".to_owned())]);

@@ -2,6 +2,7 @@
 //! The promises of the main path, shown on the real program from outside: HTTP in, files out.
 
 mod codes;
+mod coverage;
 mod diagnoses;
 mod hostile_scripts;
 mod judged;
@@ -10,6 +11,7 @@ mod receiver;
 mod refusals;
 mod repeats;
 mod restart;
+mod selftest;
 mod stages;
 mod way;
 

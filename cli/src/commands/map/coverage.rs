@@ -18,6 +18,8 @@ use crate::workbench::Workbench;
 
 /// Names that one line lists.
 const NAMED: usize = 8;
+/// Names that a line lists beside others.
+const FEW: usize = 3;
 /// Elements that are listed as never filled and optional, unless all are wanted.
 const OPTIONAL: usize = 12;
 
@@ -75,13 +77,23 @@ fn elements(coverage: &Coverage, all: bool, out: &mut impl Write) -> io::Result<
         let filled = of(required).filter(|one| one.cases > 0).count();
         format!("{filled} von {}", of(required).count())
     };
-    writeln!(out, "\nElemente: Pflicht {} gefüllt, freiwillig {}", count(true), count(false))?;
+    if of(true).next().is_some() {
+        writeln!(out, "\nElemente gefüllt: Pflicht {}, freiwillig {}", count(true), count(false))?;
+    } else {
+        writeln!(out, "\nElemente gefüllt: {}", count(false))?;
+    }
     let filled: Vec<&Element> =
         coverage.elements.iter().filter(|one| one.cases > 0 && one.filling != Filling::Engine).collect();
     let width = filled.iter().map(|one| one.path.chars().count()).max().unwrap_or_default().min(70);
     for one in filled {
         let place = one.place.as_ref().map(|at| format!("{}:{}", at.file, at.line)).unwrap_or_default();
-        writeln!(out, "  {:width$}  {:<9}  {place}  {}", one.path, origin(one.filling), named(&one.fields))?;
+        let fields = match one.filling {
+            _ if one.fields.is_empty() => String::new(),
+            Filling::Feld => named(&one.fields, NAMED),
+            _ => format!("je nach {}", named(&one.fields, FEW)),
+        };
+        let line = format!("  {:width$}  {:<9}  {place}  {fields}", one.path, origin(one.filling));
+        writeln!(out, "{}", line.trim_end())?;
     }
     let engine = coverage.elements.iter().filter(|one| one.filling == Filling::Engine).count();
     if engine > 0 {
@@ -130,12 +142,13 @@ fn branches(coverage: &Coverage, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nZweige ohne Testfall: {}", unseen.len() + sided.len())?;
     for one in unseen {
         let place = one.place.as_ref().map(|at| format!("  {}:{}", at.file, at.line)).unwrap_or_default();
-        let fields = if one.fields.is_empty() { String::new() } else { format!("  {}", named(&one.fields)) };
+        let fields =
+            if one.fields.is_empty() { String::new() } else { format!("  {}", named(&one.fields, NAMED)) };
         writeln!(out, "  nie gefüllt: {}{place}{fields}", one.path)?;
     }
     for field in sided {
         let state = if field.filled == 0 { "immer leer" } else { "immer ausgefüllt" };
-        writeln!(out, "  {state}: {}  entscheidet über {}", field.path, named(&field.decides))?;
+        writeln!(out, "  {state}: {}  entscheidet über {}", field.path, named(&field.decides, FEW))?;
     }
     Ok(())
 }
@@ -146,13 +159,13 @@ fn tables(coverage: &Coverage, out: &mut impl Write) -> io::Result<()> {
         let open = if table.complete { "" } else { ", nicht alle angesehen" };
         writeln!(out, "\nTabelle {}: {used} von {} Zeilen verwendet{open}", table.name, table.rows)?;
         if !table.never.is_empty() {
-            writeln!(out, "  nie: {}", named(&table.never))?;
+            writeln!(out, "  nie: {}", named(&table.never, NAMED))?;
         }
     }
     for code in coverage.codes.iter().filter(|code| !code.never.is_empty()) {
         let all = code.produced.len() + code.never.len();
         writeln!(out, "\nCodes {}: {} von {all}", code.path, code.produced.len())?;
-        writeln!(out, "  nie: {}", named(&code.never))?;
+        writeln!(out, "  nie: {}", named(&code.never, NAMED))?;
     }
     Ok(())
 }
@@ -168,10 +181,10 @@ fn origin(filling: Filling) -> &'static str {
     }
 }
 
-fn named<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
+fn named<'n>(names: impl IntoIterator<Item = &'n String>, most: usize) -> String {
     let all: Vec<&str> = names.into_iter().map(String::as_str).collect();
-    let mut text = all.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-    if all.len() > NAMED {
+    let mut text = all.iter().take(most).copied().collect::<Vec<_>>().join(", ");
+    if all.len() > most {
         text.push_str(&format!(", … ({})", all.len()));
     }
     text

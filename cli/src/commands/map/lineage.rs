@@ -2,7 +2,7 @@
 //! `kop map lineage`: field of the form ↔ line of the script ↔ element of the message.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -78,7 +78,15 @@ pub(crate) fn print(
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
     let shown = |value: &String| if reveal { value.clone() } else { mask(value) };
-    let links: Vec<&Link> = found.lineage.links().iter().filter(|link| only.shows(link)).collect();
+    let plain_values: BTreeSet<String> = found.values.keys().map(|path| plain(path)).collect();
+    // One repeat less gives the others other numbers; that is no element of its own.
+    let renumbered = |link: &&Link| {
+        link.present
+            && !found.values.contains_key(&link.target)
+            && plain_values.contains(&plain(&link.target))
+    };
+    let links = found.lineage.links().iter().filter(|link| only.shows(link) && !renumbered(link));
+    let links: Vec<&Link> = links.collect();
     let constants: Vec<(&String, &String)> = found
         .values
         .iter()
@@ -126,10 +134,14 @@ pub(crate) fn print(
             }
         }
         let label = link.field.label.as_ref().map(|label| format!(" „{label}“")).unwrap_or_default();
-        let what = match (link.effect, link.present) {
-            (Effect::Value, true) => "Wert aus",
-            (Effect::Branch, true) => "da wegen",
-            (_, false) => "käme mit",
+        let here = found.values.contains_key(&link.target);
+        let what = match (link.effect, link.present, here) {
+            (Effect::Value, true, _) => "Wert aus",
+            (Effect::Branch, true, true) => "da wegen",
+            (Effect::Branch, true, false) => "käme ohne",
+            (Effect::Value, false, true) => "anders mit",
+            (Effect::Branch, false, true) => "entfiele mit",
+            (_, false, false) => "käme mit",
         };
         let read = link.read_at.as_ref().map(|at| format!("  gelesen {}:{}", at.file, at.line));
         writeln!(out, "  {what} {}{label}{}", link.field.path, read.unwrap_or_default())?;

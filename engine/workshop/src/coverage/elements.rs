@@ -62,10 +62,13 @@ fn below(
     stack: &mut Vec<(usize, String)>,
 ) {
     let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+    // What a case never makes lacks nothing.
+    let there = path.is_empty() || known.filled.contains_key(path);
     for attribute in typ.attributes.iter().filter(|attribute| attribute.fixed.is_none()) {
         let here = at(&format!("@{}", attribute.name));
-        if attribute.required || known.touches(&here) {
-            found.push(known.element(here, attribute.required));
+        let required = there && attribute.required;
+        if required || known.touches(&here) {
+            found.push(known.element(here, required));
         }
     }
     let (many, most): (Vec<&TypeFacts>, bool) = if typ.is_abstract {
@@ -78,7 +81,7 @@ fn below(
         let here = at(&child.name);
         let inner = &inventory.types[child.typ];
         // What one of several derived types requires, the message may lack.
-        let required = child.min > 0 && !most;
+        let required = there && child.min > 0 && !most;
         if known.touches(&here) && has_parts(inner) {
             if inner.text.is_some() {
                 found.push(known.element(here.clone(), required));
@@ -146,13 +149,12 @@ impl<'a> Known<'a> {
     fn element(&self, path: String, required: bool) -> Element {
         let cases = self.filled.get(&path).copied().unwrap_or_default();
         let (values, deciding) = self.links.get(&path).cloned().unwrap_or_default();
-        let place = self
-            .mapping
-            .script
-            .key_positions()
-            .get(&path)
-            .first()
-            .and_then(|_| self.mapping.script.place_of(&path));
+        // A key of its own, or one right above it: `art: code(x)` writes `art/code`.
+        let keys = self.mapping.script.key_positions();
+        let above = path.rsplit_once('/').map(|(above, _)| above);
+        let known = |path: &str| !keys.get(path).is_empty();
+        let place =
+            (known(&path) || above.is_some_and(known)).then(|| self.mapping.script.place_of(&path)).flatten();
         let by_script = self.traced.iter().any(|one| one.values.contains_key(&path));
         let filling = if cases == 0 {
             let written = self.script.contains(&path) || !values.is_empty() || !deciding.is_empty();

@@ -10,9 +10,10 @@ mod tables;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use kop_core::{Diagnostic, Eingang, Tree, diagnostic::Place};
+use kop_core::{BlobRef, ContentHash, Diagnostic, Eingang, Tree, diagnostic::Place, eingang::Anlage};
 use kop_flow::{
     Composed,
     drift::plain,
@@ -169,11 +170,12 @@ pub struct Coverage {
 
 impl Coverage {
     /// Fields that decide about elements but are filled in every payload or in none: one of the two branches is
-    /// not tested.
+    /// not tested. A form without the field is one that leaves it empty.
     pub fn one_sided(&self) -> impl Iterator<Item = &FieldUse> {
+        let all = self.samples.len();
         self.fields
             .iter()
-            .filter(|field| !field.decides.is_empty() && (field.filled == 0 || field.filled == field.samples))
+            .filter(move |field| !field.decides.is_empty() && (field.filled == 0 || field.filled == all))
     }
 }
 
@@ -232,6 +234,10 @@ pub async fn coverage(
         states.push(SampleState { name: sample.name.clone(), message: codes.is_empty(), codes });
     }
     let parameters = parameter_effects(host, mapping, &traced).await;
+    let beside = outside_effects(host, mapping, &traced).await;
+    for (one, moved) in traced.iter_mut().zip(beside) {
+        one.outside.extend(moved);
+    }
     let elements = elements::elements(mapping, inventory.as_ref(), &traced, &parameters);
     Ok(Coverage {
         samples: states,
@@ -301,17 +307,66 @@ async fn parameter_effects(
             let mut parameters = (*one.input.parameters).clone();
             parameters.entry(name.clone()).and_modify(|value| value.push('1'));
             let input = RunInput { parameters: Arc::new(parameters), ..one.input.clone() };
-            let Ok(run) = host.run(&mapping.script, input).await else { continue };
-            let now = values(&run.tree);
-            moved.extend(
-                one.values
-                    .iter()
-                    .filter(|(path, was)| now.get(*path) != Some(was))
-                    .map(|(path, _)| path.clone()),
-            );
+            moved.extend(moves(host, mapping, one, input).await);
         }
     }
     moved
+}
+
+/// Elements that move when something outside the form's fields changes: its files, its number, its moment.
+async fn outside_effects(
+    host: &MappingHost,
+    mapping: &LoadedMapping,
+    traced: &[Traced],
+) -> Vec<BTreeSet<String>> {
+    let mut all = Vec::new();
+    for one in traced {
+        let mut moved = BTreeSet::new();
+        for change in [rename_files, change_files, change_head] {
+            let mut eingang = (*one.input.eingang).clone();
+            change(&mut eingang);
+            let input = RunInput { eingang: Arc::new(eingang), ..one.input.clone() };
+            moved.extend(moves(host, mapping, one, input).await);
+        }
+        all.push(moved);
+    }
+    all
+}
+
+fn files(eingang: &mut Eingang) -> impl Iterator<Item = &mut Anlage> {
+    eingang.anlagen.iter_mut().chain(&mut eingang.repraesentationen)
+}
+
+fn rename_files(eingang: &mut Eingang) {
+    for file in files(eingang) {
+        file.name.insert(0, 'x');
+    }
+}
+
+fn change_files(eingang: &mut Eingang) {
+    for file in files(eingang) {
+        file.blob = BlobRef { sha256: ContentHash::of(&[]), size: file.blob.size + 1 };
+    }
+}
+
+fn change_head(eingang: &mut Eingang) {
+    const LATER: Duration = Duration::from_secs(40 * 24 * 60 * 60);
+    eingang.kopf.vorgangsnummer.push('1');
+    let later = eingang.kopf.eingangszeitpunkt.checked_add(LATER);
+    eingang.kopf.eingangszeitpunkt = later.unwrap_or(eingang.kopf.eingangszeitpunkt);
+}
+
+/// Elements that hold something else, or are gone, with another input; none when the script refuses it.
+async fn moves(
+    host: &MappingHost,
+    mapping: &LoadedMapping,
+    base: &Traced,
+    input: RunInput,
+) -> BTreeSet<String> {
+    let Ok(run) = host.run(&mapping.script, input).await else { return BTreeSet::new() };
+    let now = values(&run.tree);
+    let moved = base.values.iter().filter(|(path, was)| now.get(*path) != Some(was));
+    moved.map(|(path, _)| path.clone()).collect()
 }
 
 /// Every value of a tree by its path without numbers of repeats; empty things are left out, as the writer does.
