@@ -11,7 +11,6 @@ mod receiver;
 mod refusals;
 mod repeats;
 mod restart;
-mod selftest;
 mod stages;
 mod way;
 
