@@ -82,11 +82,8 @@ fn names(fields: &[Named]) -> String {
         Some(label) => format!("{} („{}“)", short(path), short(label)),
         None => short(path),
     };
-    let mut text = fields.iter().take(NAMED).map(one).collect::<Vec<_>>().join(", ");
-    if fields.len() > NAMED {
-        text.push_str(&format!(" (+{})", fields.len() - NAMED));
-    }
-    text
+    let text = fields.iter().take(NAMED).map(one).collect::<Vec<_>>().join(", ");
+    if fields.len() > NAMED { format!("{text} (+{})", fields.len() - NAMED) } else { text }
 }
 
 /// A path without the numbers of repeats; brackets in quoted names stay.

@@ -453,11 +453,8 @@ fn times(child: &ChildFacts) -> String {
 }
 
 fn listed(codes: &[String]) -> String {
-    let mut text = codes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if codes.len() > SHOWN {
-        text.push_str(&format!(" und {} weitere", codes.len() - SHOWN));
-    }
-    text
+    let text = codes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if codes.len() > SHOWN { format!("{text} und {} weitere", codes.len() - SHOWN) } else { text }
 }
 
 fn join(path: &str, step: &str) -> String {

@@ -183,9 +183,6 @@ fn origin(filling: Filling) -> &'static str {
 
 fn named<'n>(names: impl IntoIterator<Item = &'n String>, most: usize) -> String {
     let all: Vec<&str> = names.into_iter().map(String::as_str).collect();
-    let mut text = all.iter().take(most).copied().collect::<Vec<_>>().join(", ");
-    if all.len() > most {
-        text.push_str(&format!(", … ({})", all.len()));
-    }
-    text
+    let text = all.iter().take(most).copied().collect::<Vec<_>>().join(", ");
+    if all.len() > most { format!("{text}, … ({})", all.len()) } else { text }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Fields of the forms: which the script reads, and what they do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kop_core::forms::leaves;
 use kop_flow::lineage::Effect;
@@ -18,8 +18,8 @@ pub(super) fn fields(samples: &[Sample], traced: &[Traced]) -> Vec<FieldUse> {
                 samples: 0,
                 filled: 0,
                 read: false,
-                targets: Default::default(),
-                decides: Default::default(),
+                targets: BTreeSet::new(),
+                decides: BTreeSet::new(),
             });
             field.samples += 1;
             field.filled += usize::from(seen.filled);

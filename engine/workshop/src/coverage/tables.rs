@@ -2,21 +2,20 @@
 //! Rows of a mapping's tables that no case uses. A row is used when another content of it gives another result: rows
 //! are changed many at a time, and only where something moved one looks closer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use kop_mapping::{MappingHost, RunInput, Tables};
 use kop_tenant::LoadedMapping;
 
-use super::{Values, values};
+use super::{TableUse, Values, values};
 
 /// Runs for one table; beyond them its rows are not looked at.
 const RUNS: usize = 4_000;
 /// What a changed row says: no table holds it.
 const OTHER: &str = "\u{2042}kop\u{2042}";
 
-use super::TableUse;
-
-type Result_ = Result<Values, Vec<String>>;
+/// What one run gave: values, or the problems' fingerprints.
+type Outcome = Result<Values, Vec<String>>;
 
 pub(super) async fn tables(
     host: &MappingHost,
@@ -33,7 +32,7 @@ pub(super) async fn tables(
         let keys: Vec<String> = table.keys().into_iter().map(str::to_owned).collect();
         let mut never: BTreeMap<usize, String> = BTreeMap::new();
         let mut runs = 0;
-        let mut waiting = vec![0..keys.len()];
+        let mut waiting: Vec<Range<usize>> = std::iter::once(0..keys.len()).collect();
         while let Some(range) = waiting.pop() {
             if range.is_empty() || runs >= RUNS {
                 continue;
@@ -64,7 +63,7 @@ async fn moves(
     host: &MappingHost,
     mapping: &LoadedMapping,
     inputs: &[RunInput],
-    base: &[Result_],
+    base: &[Outcome],
     tables: &Arc<Tables>,
 ) -> bool {
     for (input, base) in inputs.iter().zip(base) {
@@ -76,7 +75,7 @@ async fn moves(
     false
 }
 
-async fn outcome(host: &MappingHost, mapping: &LoadedMapping, input: RunInput) -> Result_ {
+async fn outcome(host: &MappingHost, mapping: &LoadedMapping, input: RunInput) -> Outcome {
     match host.run(&mapping.script, input).await {
         Ok(run) => Ok(values(&run.tree)),
         Err(problems) => Err(problems.into_iter().map(|problem| problem.fingerprint()).collect()),
@@ -89,13 +88,12 @@ fn without(
     name: &str,
     columns: &[String],
     keys: &[String],
-    range: &std::ops::Range<usize>,
+    range: &Range<usize>,
 ) -> Option<Tables> {
     let mut writer = csv::WriterBuilder::new().delimiter(b';').from_writer(Vec::new());
     writer.write_record(columns).ok()?;
     let alone = columns.len() == 1;
-    for (at, key) in keys.iter().enumerate().filter(|(at, _)| range.contains(at) != alone) {
-        let _ = at;
+    for (_, key) in keys.iter().enumerate().filter(|(at, _)| range.contains(at) != alone) {
         let row = std::iter::once(key.as_str()).chain(std::iter::repeat_n(OTHER, columns.len() - 1));
         writer.write_record(row).ok()?;
     }
