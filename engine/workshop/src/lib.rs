@@ -8,8 +8,8 @@ pub mod compare;
 pub mod coverage;
 pub mod payload;
 pub mod preview;
-pub mod selftest;
 pub mod schema_diff;
+pub mod selftest;
 
 pub use case::{Case, CaseForms, CaseReport, Verdict, cases, run_case};
 pub use payload::{Doors, read_payload};
