@@ -6,9 +6,10 @@
 #   scripts/deps.sh --build  for building alone (no Java)
 set -euo pipefail
 
-# libclang: bindgen reads libxml2's headers with it. Java and Maven: only the Schematron judge of the tests.
+# libclang: bindgen reads libxml2's headers with it. Java and Maven: only the Schematron judge of the tests. Xerces:
+# a validator of other make, for `kop schema selftest`.
 build_packages=(build-essential ca-certificates curl libclang-common-14-dev libclang1-14 libxml2-dev libxml2-utils pkg-config python3 time)
-test_packages=(default-jre-headless maven)
+test_packages=(default-jre-headless libxerces-c-samples maven)
 packages=("${build_packages[@]}")
 [ "${1:-}" = --build ] || packages+=("${test_packages[@]}")
 
@@ -19,6 +20,7 @@ have() {
         curl) command -v curl >/dev/null && return ;;
         default-jre-headless) command -v java >/dev/null && return ;;
         libclang1-14 | libclang-common-14-dev) [ -n "${LIBCLANG_PATH:-}" ] && return ;;
+        libxerces-c-samples) command -v SAX2Count >/dev/null && return ;;
         libxml2-dev) pkg-config --exists libxml-2.0 2>/dev/null && return ;;
         libxml2-utils) command -v xmllint >/dev/null && return ;;
         maven) command -v mvn >/dev/null && return ;;

@@ -11,6 +11,7 @@ mod receiver;
 mod refusals;
 mod repeats;
 mod restart;
+mod selftest;
 mod stages;
 mod way;
 
