@@ -255,22 +255,19 @@ impl<'s> Generator<'s> {
                 ("@listVersionID", _, Some((version, _))) => Some(version.clone()),
                 _ => None,
             };
-            match self.attribute(attribute, known.as_slice()) {
-                Some(value) => {
-                    entries.push((attribute.key.clone(), single(&value)));
-                    self.taken.extend((here != NONE).then_some(here));
-                }
-                None => {
-                    self.path.push(attribute.key.clone());
-                    let why = no_value(&attribute.simple);
-                    if attribute.required {
-                        return Err(why);
-                    }
-                    self.note(why);
-                    self.give_up(here);
-                    self.path.pop();
-                }
+            if let Some(value) = self.attribute(attribute, known.as_slice()) {
+                entries.push((attribute.key.clone(), single(&value)));
+                self.taken.extend((here != NONE).then_some(here));
+                continue;
             }
+            self.path.push(attribute.key.clone());
+            let why = no_value(&attribute.simple);
+            if attribute.required {
+                return Err(why);
+            }
+            self.note(why);
+            self.give_up(here);
+            self.path.pop();
         }
         match &typ.content {
             ContentShape::Empty if entries.is_empty() => return Ok(Tree::Bool(true)),

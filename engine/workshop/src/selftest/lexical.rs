@@ -23,7 +23,7 @@ pub(super) fn samples(base: &str, bounds: &Bounds) -> Vec<String> {
             "hexBinary" => all.push("0f".repeat(length)),
             "base64Binary" => all.push(base64_of(length)),
             "anyURI" => {
-                all.extend([format!("urn:x{}", "x".repeat(length.saturating_sub(5))), "x".repeat(length)])
+                all.extend([format!("urn:x{}", "x".repeat(length.saturating_sub(5))), "x".repeat(length)]);
             }
             _ if is_text(base) => all.push("T".repeat(length)),
             _ => {}

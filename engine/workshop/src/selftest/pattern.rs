@@ -217,6 +217,13 @@ impl Maker {
     }
 }
 
+/// What comes after a backslash.
+enum Escaped {
+    One(char),
+    /// A kind of characters, now in the class.
+    Kind,
+}
+
 struct Reader {
     chars: Vec<char>,
     at: usize,
@@ -275,7 +282,7 @@ impl Reader {
             '.' => Class { kinds: vec![(Kind::Any, true)], ..Class::default() },
             '\\' => {
                 let mut class = Class::default();
-                if let Some(c) = self.escape(&mut class)? {
+                if let Escaped::One(c) = self.escape(&mut class)? {
                     class.ranges.push((c, c));
                 }
                 class
@@ -308,12 +315,12 @@ impl Reader {
     }
 
     /// What comes after a backslash: one character, or a kind of characters that is added to the class.
-    fn escape(&mut self, class: &mut Class) -> Option<Option<char>> {
+    fn escape(&mut self, class: &mut Class) -> Option<Escaped> {
         let c = self.next()?;
         let kind = match c.to_ascii_lowercase() {
-            'n' if c == 'n' => return Some(Some('\n')),
-            'r' if c == 'r' => return Some(Some('\r')),
-            't' if c == 't' => return Some(Some('\t')),
+            'n' if c == 'n' => return Some(Escaped::One('\n')),
+            'r' if c == 'r' => return Some(Escaped::One('\r')),
+            't' if c == 't' => return Some(Escaped::One('\t')),
             's' => Kind::Space,
             'i' => Kind::NameStart,
             'c' => Kind::NameChar,
@@ -326,10 +333,10 @@ impl Reader {
                 Kind::Property(name)
             }
             _ if c.is_alphanumeric() => return None,
-            _ => return Some(Some(c)),
+            _ => return Some(Escaped::One(c)),
         };
         class.kinds.push((kind, c.is_ascii_lowercase()));
-        Some(None)
+        Some(Escaped::Kind)
     }
 
     /// A class after its opening bracket.
@@ -349,8 +356,8 @@ impl Reader {
                     break;
                 }
                 '\\' => match self.escape(&mut class)? {
-                    Some(c) => c,
-                    None => continue,
+                    Escaped::One(c) => c,
+                    Escaped::Kind => continue,
                 },
                 c => c,
             };
@@ -362,7 +369,10 @@ impl Reader {
             }
             self.at += 1;
             let to = match self.next()? {
-                '\\' => self.escape(&mut class)??,
+                '\\' => match self.escape(&mut class)? {
+                    Escaped::One(c) => c,
+                    Escaped::Kind => return None,
+                },
                 c => c,
             };
             class.ranges.push((c, to));
