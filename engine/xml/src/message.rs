@@ -3,7 +3,11 @@
 
 mod rewrite;
 
-use std::{collections::BTreeMap, io::Read, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io::{self, BufReader, Read},
+    sync::Arc,
+};
 
 use kop_core::{ContentHash, Diagnostic, Tree};
 
@@ -27,6 +31,8 @@ use crate::{
 
 /// Largest document that is validated as a tree in memory; larger ones are validated as a stream.
 const MAX_TREE: usize = 1 << 20;
+/// Bytes asked of a source at once; libxml2 takes them in smaller pieces.
+const CHUNK: usize = 32 << 10;
 
 /// How to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,21 +113,26 @@ impl MessageSchema {
 
     fn judge_stream(
         &self,
-        mut xml: impl Read,
+        xml: impl Read,
         foreign: bool,
         paths: Option<&Paths>,
     ) -> Result<(), Vec<Diagnostic>> {
         let schema = self.compiled.schema(&self.info.entry).map_err(|problem| vec![problem])?;
+        let mut source = Source { inner: xml, failed: None };
         let found = if foreign {
-            let mut rewriter = Rewriter::new(xml);
+            let mut rewriter = Rewriter::new(&mut source);
             let found = schema.validate_stream(&mut rewriter);
             match rewriter.refused() {
                 Some(why) => Err(why),
                 None => found,
             }
         } else {
-            schema.validate_stream(&mut xml)
+            schema.validate_stream(&mut BufReader::with_capacity(CHUNK, &mut source))
         };
+        if let Some(error) = source.failed {
+            let (de, en) = ("Das Dokument konnte nicht gelesen werden.", "The document could not be read.");
+            return Err(vec![Diagnostic::new("KOP-X026", de, en).with_detail(error.to_string())]);
+        }
         let found = found.map_err(|why| vec![judge::unreadable(&why)])?;
         if found.is_empty() { Ok(()) } else { Err(judge::violations(&found, paths)) }
     }
@@ -225,6 +236,22 @@ impl MessageSchema {
         let root = &self.plan.elements[self.plan.root as usize];
         let attributes = &self.plan.types[root.typ as usize].attributes;
         attributes.iter().find(|known| &*known.name == name)?.fixed.as_deref()
+    }
+}
+
+/// Remembers why a document could not be read: libxml2 would only know that it could not.
+struct Source<R> {
+    inner: R,
+    failed: Option<io::ErrorKind>,
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(into).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                self.failed = Some(error.kind());
+            }
+        })
     }
 }
 
