@@ -36,6 +36,6 @@ diagnoses: deps ## the score table of 40 seeded mistakes
 fuzz: deps ## mutated schemas, lists, archives and messages, FUZZ_SECONDS (600) each
 	scripts/fuzz.sh
 
-bench: deps ## µs per message beside libxml2's own parse and validate
+bench: deps ## µs per message and what schemas cost, beside libxml2's own work
 	$(CARGO) build --locked --release --package kop-cli
 	$(CARGO) bench --locked --package kop-bench

@@ -7,7 +7,6 @@
 #![allow(clippy::print_stdout, clippy::cast_precision_loss)] // the table is the point, and it is rounded
 
 use std::{
-    env,
     path::PathBuf,
     sync::{
         Arc,
@@ -18,18 +17,17 @@ use std::{
 
 use kop_bench::{
     Error,
-    instance::{Instance, bauantrag, workspace},
+    instance::{Instance, bauantrag},
     libxml2,
     measure::{Times, repeat, take_turns},
+    prepared::Prepared,
     program, rhai,
 };
 use kop_connector_api::Inbox;
-use kop_core::{Stage, TenantId};
-use kop_flow::{Reception, Worker, WorkerOptions, head};
-use kop_mapping::RunInput;
+use kop_core::TenantId;
+use kop_flow::{Reception, Worker, WorkerOptions};
 use kop_store::{DeliveryState, SubmissionFilter};
-use kop_workshop::{case, preview::Preview};
-use kop_xml::WriteOptions;
+use kop_workshop::preview::Preview;
 use tokio_util::sync::CancellationToken;
 
 /// Applications handed in for the end-to-end figure, and how many at a time.
@@ -50,38 +48,10 @@ fn steps(
     runtime: &tokio::runtime::Runtime,
     folder: &std::path::Path,
 ) -> Result<(), Error> {
-    let eingang = Arc::new(runtime.block_on(instance.eingang())?);
-    let mapping = instance.mapping("bauantrag-xbau")?;
-    let generation = instance.generation()?;
-    let mut parameters = mapping.parameters.clone();
-    parameters.extend(generation.parameters.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let input = RunInput {
-        eingang,
-        tables: mapping.tables.clone(),
-        parameters: Arc::new(parameters),
-        now: case::moment(),
-    };
+    let Prepared { script, input, run, whole, schema, entry, options, written, .. } =
+        Prepared::new(instance, runtime, "bauantrag-xbau", "bauaufsicht")?;
     let said = |problems: Vec<kop_core::Diagnostic>| -> Error { format!("{problems:#?}").into() };
-    let run = instance.host.run_blocking(&mapping.script, input.clone()).map_err(said)?;
-    let package = instance.schemas.find("xbau-hochbau", "2.6").ok_or("das Profil")?;
-    let schema = package.message("baugenehmigung.antrag.0200").map_err(|problem| format!("{problem:?}"))?;
-    let mut whole = run.tree.clone();
-    let receiver = &generation.receivers.get("bauaufsicht").ok_or("der Empfänger")?.identity;
-    head::add(
-        &mut whole,
-        &schema,
-        &head::Head {
-            reader: receiver,
-            author: receiver,
-            stage: Stage::Test,
-            uuid: uuid::Uuid::from_u128(1),
-            created: case::moment(),
-        },
-    );
-    let options = WriteOptions { pins: mapping.manifest.codelisten.clone(), schema_location: false };
-    let written = schema.write(&whole, &options).map_err(said)?;
-    schema.validate(&written.bytes, Some(&written.paths)).map_err(said)?;
-    let entry = workspace().join("xoev-schemas/xbau-hochbau-2.6").join(schema.entry_document());
+    let folder_of_script = instance.mapping("bauantrag-xbau")?.dir.clone();
 
     let (intake, adapter) = instance.ozg_cloud();
     let packed = instance.pack(&bauantrag())?;
@@ -100,7 +70,7 @@ fn steps(
         (
             "map".to_owned(),
             repeat(|| {
-                instance.host.run_blocking(&mapping.script, input.clone()).map_err(said)?;
+                instance.host.run_blocking(&script, input.clone()).map_err(said)?;
                 Ok(())
             }),
         ),
@@ -115,10 +85,10 @@ fn steps(
             "validate".to_owned(),
             repeat(|| schema.validate(&written.bytes, Some(&written.paths)).map_err(said)),
         ),
-        ("bare libxml2: parse + validate".to_owned(), libxml2::bare(folder, &entry, &written.bytes)?),
+        ("bare libxml2: parse + validate".to_owned(), libxml2::bare(folder, &entry, &written.bytes, 1)?),
         (
             "bare Rhai: the same script".to_owned(),
-            rhai::same_script(&mapping.dir, &input.eingang, &input.parameters)?,
+            rhai::same_script(&folder_of_script, &input.eingang, &input.parameters)?,
         ),
     ];
     println!(
@@ -257,10 +227,7 @@ async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> 
 }
 
 fn whole_program(instance: &Instance) -> Result<(), Error> {
-    // target/release/deps/<this> → target/release/kop, which `make bench` builds first.
-    let own = env::current_exe()?;
-    let built = own.parent().and_then(std::path::Path::parent).map(|folder| folder.join("kop"));
-    let Some(kop) = built.filter(|path| path.is_file()) else {
+    let Some(kop) = program::built() else {
         println!("\nStart und Ruhe: ÜBERSPRUNGEN, das Programm ist nicht gebaut (make bench baut es)");
         return Ok(());
     };

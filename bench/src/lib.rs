@@ -5,6 +5,7 @@
 pub mod instance;
 pub mod libxml2;
 pub mod measure;
+pub mod prepared;
 pub mod program;
 pub mod rhai;
 

@@ -9,11 +9,12 @@ use std::{
 
 use crate::{Error, measure::Subject};
 
-/// Parsing and validating `document` against `schema`, by libxml2 in a process of its own.
+/// Parsing and validating `document` against `schema`, by libxml2 in a process of its own; a turn is over when each
+/// of its threads has done it as many times.
 ///
 /// # Errors
 /// When there is no C compiler, or libxml2 does not accept the document.
-pub fn bare(folder: &Path, schema: &Path, document: &[u8]) -> Result<Subject<'static>, Error> {
+pub fn bare(folder: &Path, schema: &Path, document: &[u8], threads: u32) -> Result<Subject<'static>, Error> {
     let (source, program, file) =
         (folder.join("libxml2_loop.c"), folder.join("libxml2_loop"), folder.join("document.xml"));
     std::fs::write(&source, include_str!("libxml2_loop.c"))?;
@@ -22,7 +23,7 @@ pub fn bare(folder: &Path, schema: &Path, document: &[u8]) -> Result<Subject<'st
         let flags = Command::new("pkg-config").args(["--cflags", "--libs", "libxml-2.0"]).output()?;
         let flags = String::from_utf8(flags.stdout)?;
         let built = Command::new("cc")
-            .args(["-O2", "-o"])
+            .args(["-O2", "-pthread", "-o"])
             .args([&program, &source])
             .args(flags.split_whitespace())
             .status()?;
@@ -30,8 +31,12 @@ pub fn bare(folder: &Path, schema: &Path, document: &[u8]) -> Result<Subject<'st
             return Err("cc hat die Schleife auf libxml2 nicht übersetzt".into());
         }
     }
-    let mut child =
-        Command::new(program).args([schema, &file]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut child = Command::new(program)
+        .args([schema, &file])
+        .arg(threads.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let answers = BufReader::new(child.stdout.take().ok_or("stdout")?);
     let mut running = Loop { child, answers };
     Ok(Box::new(move |times| running.turn(times)))

@@ -51,8 +51,25 @@ pub fn take_turns(mut subjects: Vec<(String, Subject<'_>)>) -> Result<Vec<Times>
         }
         repeats.push(times);
     }
+    rounds(subjects, &repeats, ROUNDS)
+}
+
+/// Measures subjects that take long in turns, once a round.
+///
+/// # Errors
+/// When a subject fails.
+pub fn take_long_turns(subjects: Vec<(String, Subject<'_>)>, count: usize) -> Result<Vec<Times>, Error> {
+    let repeats = vec![1; subjects.len()];
+    rounds(subjects, &repeats, count.max(1))
+}
+
+fn rounds(
+    mut subjects: Vec<(String, Subject<'_>)>,
+    repeats: &[u32],
+    count: usize,
+) -> Result<Vec<Times>, Error> {
     let mut all = vec![Vec::new(); subjects.len()];
-    for _ in 0..ROUNDS {
+    for _ in 0..count {
         for (n, (_, subject)) in subjects.iter_mut().enumerate() {
             all[n].push(subject(repeats[n])? / 1e3 / f64::from(repeats[n]));
         }
@@ -62,7 +79,7 @@ pub fn take_turns(mut subjects: Vec<(String, Subject<'_>)>) -> Result<Vec<Times>
         .zip(all)
         .map(|((name, _), mut rounds)| {
             rounds.sort_by(f64::total_cmp);
-            Times { name, median: rounds[ROUNDS / 2], least: rounds[0], most: rounds[ROUNDS - 1] }
+            Times { name, median: rounds[count / 2], least: rounds[0], most: rounds[count - 1] }
         })
         .collect())
 }

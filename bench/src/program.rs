@@ -4,12 +4,19 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use crate::Error;
+
+/// `target/release/kop` beside `target/release/deps/<this benchmark>`, if it is built (`make bench` builds it first).
+pub fn built() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let kop = own.parent()?.parent()?.join("kop");
+    kop.is_file().then_some(kop)
+}
 
 /// What one start showed.
 pub struct Start {
