@@ -9,9 +9,5 @@ pub mod prepared;
 pub mod program;
 pub mod rhai;
 
-/// The program's own allocator, or the figures would be another program's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Whatever goes wrong in a benchmark, said as text.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -96,10 +96,6 @@ enum Command {
     },
 }
 
-/// Mapping and validating allocate in small pieces all the time; this one also serves libxml2.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let locale = std::env::var("LC_ALL").or_else(|_| std::env::var("LANG")).ok();

