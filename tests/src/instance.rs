@@ -65,8 +65,11 @@ impl Instance {
             let rows = rows.as_array().cloned().unwrap_or_default();
             last.clone_from(&rows);
             let open = |row: &serde_json::Value| {
-                !["zugestellt", "klaerungsfall", "abgewiesen"]
-                    .contains(&row["zustand"].as_str().unwrap_or_default())
+                // A Klärungsfall is told at once, while other messages of the same application are still on their way.
+                let state = row["zustand"].as_str().unwrap_or_default();
+                let under_way =
+                    row["sendungen"].as_array().into_iter().flatten().any(|one| one["zustand"] == "offen");
+                under_way || !["zugestellt", "klaerungsfall", "abgewiesen"].contains(&state)
             };
             Ok((rows.len() >= count && !rows.iter().any(open)).then_some(rows))
         })
