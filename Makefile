@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: EUPL-1.2
 # `make demo` shows the engine at work, `make test` proves it. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check deps diagnoses fuzz bench
+.PHONY: help demo test check deps diagnoses fuzz bench mutant crash-test
 
 CARGO ?= cargo
 
+# Where cargo builds, as a shell word.
+TARGET = $$($(CARGO) metadata --locked --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')
+
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
 
 demo: deps ## build, start on an example tenant, send two applications, show what arrives
 	scripts/demo.sh
 
 # Scripts that would break out of their limits are tried on both builds: stacks and speed differ.
-test: deps ## all tests; those that need ../shared say so when it is missing
+test: deps mutant ## all tests; those that need ../shared say so when it is missing
 	$(CARGO) build --locked --package kop-cli
 	$(CARGO) build --locked --release --package kop-cli
 	target=$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/') && \
-	KOP_BIN="$${KOP_BIN:-$$target/debug/kop}" KOP_BIN_RELEASE="$${KOP_BIN_RELEASE:-$$target/release/kop}" \
+	KOP_BIN_MUTANT="$$target/debug/kop-mutant" KOP_BIN="$${KOP_BIN:-$$target/debug/kop}" KOP_BIN_RELEASE="$${KOP_BIN_RELEASE:-$$target/release/kop}" \
 		$(CARGO) test --locked --workspace
 
 check: deps ## format, lints, documentation, licences and banned crates
@@ -28,6 +31,17 @@ check: deps ## format, lints, documentation, licences and banned crates
 
 deps: ## Debian packages that building and testing need (as root; otherwise names them)
 	@scripts/deps.sh
+
+# Before any other build, because both builds of the program have the same name.
+mutant: deps
+	$(CARGO) build --locked --package kop-cli --features mutants
+	target=$(TARGET) && cp "$$target/debug/kop" "$$target/debug/kop-mutant"
+
+crash-test: deps mutant ## kill -9 at CRASHES (50) random moments under load; nothing lost, nothing twice unasked
+	$(CARGO) build --locked --package kop-cli
+	target=$(TARGET) && CRASHES="$${CRASHES:-50}" \
+	KOP_BIN="$$target/debug/kop" KOP_BIN_MUTANT="$$target/debug/kop-mutant" \
+		$(CARGO) test --locked --package kop-tests --test e2e crash:: -- --nocapture --test-threads=1
 
 diagnoses: deps ## the score table of 40 seeded mistakes
 	$(CARGO) build --locked --package kop-cli

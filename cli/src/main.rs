@@ -2,6 +2,9 @@
 //! The one binary `kop`: reads the command line and hands over to a command. Data goes to standard output,
 //! everything else to standard error.
 
+#[cfg(all(feature = "mutants", not(debug_assertions)))]
+compile_error!("the feature mutants makes mistakes on purpose and belongs into no release");
+
 mod commands;
 mod instance;
 mod language;

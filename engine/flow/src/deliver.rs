@@ -70,6 +70,8 @@ pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
         return finish(engine, None, Repeatability::Unsafe, started, outcome).await;
     };
     let sendung = sendung(&claimed, &generation);
+    #[cfg(feature = "mutants")]
+    let sendung = crate::mutant::remap_on_retry(engine, &claimed, &generation, sendung).await;
     if let Some(ticket) = &claimed.delivery.ticket {
         let receiver = generation.receiver(&claimed.message.receiver);
         let (outcome, repeatability) = match connect(engine, &generation, &claimed.message) {
@@ -151,7 +153,7 @@ async fn finish(
         AttemptEnd::Pending { .. } => {
             tracing::info!(delivery = %delivery_id, "Handed over, to be followed up.");
         }
-        AttemptEnd::Retry { at, problem } => {
+        AttemptEnd::Retry { at, problem } | AttemptEnd::Unclear { at, problem } => {
             tracing::warn!(delivery = %delivery_id, next = %at, %problem, "Attempt failed, will be repeated.");
         }
         AttemptEnd::GivenUp { problem, .. }
@@ -180,28 +182,28 @@ fn decide(
         item.delivery_id = Some(started.lease.delivery_id);
         item
     };
-    let again = |after: Option<Duration>, problem: Diagnostic| {
-        let schedule = receiver.map(|receiver| receiver.retry).unwrap_or_default();
-        // The spread comes from the delivery's id, so that the same run gives the same schedule.
-        let spread = f64::from(started.lease.delivery_id.0.as_bytes()[15]) / 255.0;
-        match schedule.pause_after(started.number, spread) {
-            Some(pause) => {
-                AttemptEnd::Retry { at: later(now, pause.max(after.unwrap_or_default())), problem }
-            }
-            None => AttemptEnd::GivenUp { work_item: work_item(&problem), problem },
-        }
-    };
+    // The spread comes from the delivery's id, so that the same run gives the same schedule.
+    let spread = f64::from(started.lease.delivery_id.0.as_bytes()[15]) / 255.0;
+    let schedule = receiver.map(|receiver| receiver.retry).unwrap_or_default();
+    let pause = schedule.pause_after(started.number, spread);
     match outcome {
         Outcome::Receipt(receipt) => AttemptEnd::Delivered(receipt),
         Outcome::Pending(ticket) => {
             AttemptEnd::Pending { until: later(now, ticket.ask_after.max(Duration::from_secs(1))), ticket }
         }
-        Outcome::Retry { after, problem } => again(after, problem),
+        Outcome::Retry { after, problem } => match pause {
+            Some(pause) => {
+                AttemptEnd::Retry { at: later(now, pause.max(after.unwrap_or_default())), problem }
+            }
+            None => AttemptEnd::GivenUp { work_item: work_item(&problem), problem },
+        },
         Outcome::Reject(problem) => AttemptEnd::Rejected { work_item: work_item(&problem), problem },
-        Outcome::Unknown(problem) => match repeatability {
-            Repeatability::Idempotent => again(None, problem),
+        Outcome::Unknown(problem) => match (repeatability, pause) {
+            (Repeatability::Idempotent, Some(pause)) => {
+                AttemptEnd::Unclear { at: later(now, pause), problem }
+            }
             // A question needs a ticket, and an attempt of unknown end has none: a person decides.
-            Repeatability::Queryable | Repeatability::Unsafe => {
+            (Repeatability::Idempotent | Repeatability::Queryable | Repeatability::Unsafe, _) => {
                 AttemptEnd::Unknown { work_item: work_item(&problem), problem }
             }
         },

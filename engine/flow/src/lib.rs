@@ -15,6 +15,8 @@ pub mod drift;
 pub mod engine;
 pub mod head;
 pub mod lineage;
+#[cfg(feature = "mutants")]
+mod mutant;
 pub mod process;
 pub mod target;
 mod variation;

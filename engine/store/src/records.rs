@@ -113,7 +113,8 @@ words!(
         Aufgegeben = "aufgegeben",
         /// [`Outcome::Reject`].
         Abgewiesen = "abgewiesen",
-        /// [`Outcome::Unknown`], or the engine stopped while it ran.
+        /// [`Outcome::Unknown`], or the engine stopped while it ran; also where the receiver bears a repetition
+        /// and gets one.
         Unklar = "unklar",
     }
 );
@@ -159,7 +160,8 @@ pub struct SubmissionSummary {
     pub form_name: Option<String>,
     pub received_at: Zeitpunkt,
     pub state: SubmissionState,
-    /// How often it was claimed for processing; more than a few without a result hints at a crash.
+    /// How often it was claimed for processing; more than a few without a result hints at a crash. A person who has
+    /// it processed again sets it back to 1.
     pub runs: u32,
 }
 
@@ -410,4 +412,32 @@ pub struct Counts {
     pub deliveries: std::collections::BTreeMap<String, u64>,
     /// Open Klärungsfälle.
     pub open_work_items: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The words in the first column of the tables below a heading of docs/zustaende.md.
+    fn documented(heading: &str) -> BTreeSet<String> {
+        let page = include_str!("../../../docs/zustaende.md");
+        let section =
+            page.split("\n## ").find_map(|section| section.strip_prefix(heading)?.strip_prefix('\n'));
+        let rows = section.unwrap_or_default().lines().filter_map(|line| line.strip_prefix("| `"));
+        rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned())).collect()
+    }
+
+    #[test]
+    fn every_state_is_documented_and_no_other() {
+        fn words<T: Copy>(all: &[T], word: fn(T) -> &'static str) -> BTreeSet<String> {
+            all.iter().map(|one| word(*one).to_owned()).collect()
+        }
+        assert_eq!(documented("Eingang"), words(SubmissionState::ALL, SubmissionState::as_str));
+        assert_eq!(documented("Sendung"), words(MessageState::ALL, MessageState::as_str));
+        assert_eq!(documented("Zustellung"), words(DeliveryState::ALL, DeliveryState::as_str));
+        assert_eq!(documented("Versuch: Art"), words(AttemptKind::ALL, AttemptKind::as_str));
+        assert_eq!(documented("Versuch: Ausgang"), words(AttemptOutcome::ALL, AttemptOutcome::as_str));
+    }
 }

@@ -340,6 +340,13 @@ pub enum AttemptEnd {
         /// Why.
         problem: Diagnostic,
     },
+    /// Not known whether it arrived, and the receiver bears being told twice: the same bytes again at `at`.
+    Unclear {
+        /// When.
+        at: Zeitpunkt,
+        /// Why.
+        problem: Diagnostic,
+    },
     /// Failed and no attempt is left.
     GivenUp {
         /// Why.

@@ -3,6 +3,7 @@
 
 mod codes;
 mod coverage;
+mod crash;
 mod diagnoses;
 mod hostile_scripts;
 mod judged;

@@ -203,11 +203,14 @@ pub(super) async fn an_attempt_without_end_is_recovered(store: &dyn Store) {
     let late = store.finish_attempt(renewed, receipt(), Vec::new(), Fixture::at(102)).await;
     assert_eq!(late.unwrap_err(), StoreError::StaleLease);
 
-    let retry = AttemptEnd::Retry { at: Fixture::at(103), problem: Fixture::problem("KOP-TEST") };
-    store.finish_attempt(interrupted.claimed.lease, retry, Vec::new(), Fixture::at(103)).await.unwrap();
+    let unclear = AttemptEnd::Unclear { at: Fixture::at(103), problem: Fixture::problem("KOP-TEST") };
+    store.finish_attempt(interrupted.claimed.lease, unclear, Vec::new(), Fixture::at(103)).await.unwrap();
     let (claimed, started) = fixture.start_one(store, Fixture::at(103)).await;
     assert_eq!(claimed.message, interrupted.claimed.message, "the same bytes go out");
     assert_eq!(started.number, 2);
+    let detail = store.submission(&claimed.delivery.tenant, claimed.delivery.submission_id).await.unwrap();
+    assert_eq!(detail.attempts[0].outcome, Some(AttemptOutcome::Unklar), "repeated, yet nobody knows");
+    assert!(detail.work_items.is_empty(), "the receiver bears it, so no person is needed");
 }
 
 pub(super) async fn a_pending_delivery_is_asked_about(store: &dyn Store) {
@@ -290,6 +293,16 @@ pub(super) async fn a_person_has_a_submission_processed_again(store: &dyn Store)
     assert_eq!(again.unwrap_err(), StoreError::NotFound);
 
     let claimed = store.claim_submissions(Fixture::claim(1), Fixture::at(5)).await.unwrap().remove(0);
+    assert_eq!(claimed.submission.summary.runs, 2, "not the first run");
+    let unclear = Processed {
+        state: SubmissionState::Klaerung,
+        work_items: vec![fixture.work_item("KOP-TEST-MAPPING")],
+        ..Fixture::processed(vec![])
+    };
+    store.record_processed(claimed.lease, unclear, Fixture::at(5)).await.unwrap();
+    store.retry(&tenant, target, "m.muster", Fixture::at(5)).await.unwrap();
+    let claimed = store.claim_submissions(Fixture::claim(1), Fixture::at(5)).await.unwrap().remove(0);
+    assert_eq!(claimed.submission.summary.runs, 2, "each act of a person begins a new round");
     let worked = Fixture::processed(vec![fixture.message("bauaufsicht", None)]);
     store.record_processed(claimed.lease, worked, Fixture::at(6)).await.unwrap();
     let twice = store.retry(&tenant, target, "m.muster", Fixture::at(7)).await;

@@ -83,8 +83,9 @@ fn retry_submission(
     if state != "klaerung" {
         return Err(StoreError::NotPossible(state));
     }
+    // A person's act begins a new round; one run is left to say that something was made before.
     conn.execute(
-        "UPDATE submission SET state = 'eingegangen', due_at = ?3, leased = 0
+        "UPDATE submission SET state = 'eingegangen', due_at = ?3, leased = 0, runs = min(runs, 1)
          WHERE tenant = ?1 AND submission_id = ?2",
         (key.0, &key.1, row::micros(now)),
     )?;

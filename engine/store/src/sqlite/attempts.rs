@@ -115,8 +115,11 @@ impl<'a> Effect<'a> {
                 event: event::NACHVERFOLGT,
                 ..none
             },
-            AttemptEnd::Retry { at, problem } => Self {
-                outcome: AttemptOutcome::Wiederholung,
+            AttemptEnd::Retry { at, problem } | AttemptEnd::Unclear { at, problem } => Self {
+                outcome: match end {
+                    AttemptEnd::Unclear { .. } => AttemptOutcome::Unklar,
+                    _ => AttemptOutcome::Wiederholung,
+                },
                 delivery: if asked { DeliveryState::Nachverfolgt } else { DeliveryState::Wartend },
                 message: MessageState::Offen,
                 next_try_at: Some(*at),
@@ -205,7 +208,7 @@ pub(super) fn finish(
         effect.next_try_at.map(row::micros),
         effect.receipt.map(row::json).transpose()?,
         effect.ticket.map(row::json).transpose()?,
-        asked && effect.outcome == AttemptOutcome::Wiederholung,
+        effect.delivery == DeliveryState::Nachverfolgt && effect.ticket.is_none(),
     ))?;
     conn.prepare_cached("UPDATE message SET state = ?3 WHERE tenant = ?1 AND message_id = ?2")?.execute((
         tenant,

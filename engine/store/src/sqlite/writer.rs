@@ -101,6 +101,8 @@ fn write(conn: &Connection, mut waiting: mpsc::Receiver<Job>, commits: &AtomicU6
             continue;
         }
         let (answers, lost) = run_group(conn, first, &mut waiting);
+        #[cfg(feature = "mutants")]
+        let answers = mutant::answer_early(answers);
         let outcome = match lost {
             None => conn.execute_batch("COMMIT").map_err(StoreError::from),
             Some(error) => Err(error),
@@ -150,4 +152,22 @@ fn run_group(
         next = if answers.len() < GROUP { waiting.try_recv().ok() } else { None };
     }
     (answers, None)
+}
+
+/// Mistakes on purpose: the crash test has to find them.
+#[cfg(feature = "mutants")]
+mod mutant {
+    use std::time::Duration;
+
+    use super::Answer;
+
+    /// `KOP_MUTANT=ack-early`: everybody is answered before the COMMIT, which takes as long as on a slow disk.
+    pub(super) fn answer_early(answers: Vec<Answer>) -> Vec<Answer> {
+        if std::env::var_os("KOP_MUTANT").is_none_or(|name| name != "ack-early") {
+            return answers;
+        }
+        answers.into_iter().for_each(|answer| answer(Ok(())));
+        std::thread::sleep(Duration::from_millis(30));
+        Vec::new()
+    }
 }
