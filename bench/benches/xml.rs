@@ -9,6 +9,7 @@
 
 use std::{
     env,
+    fmt::Write as _,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -52,6 +53,7 @@ fn main() -> Result<(), Error> {
     trace(&instance, &runtime)
 }
 
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
 fn said(problems: Vec<Diagnostic>) -> Error {
     format!("{problems:#?}").into()
 }
@@ -77,7 +79,9 @@ fn throughput(message: &Prepared, folder: &Path) -> Result<(), Error> {
                 libxml2::bare(folder, entry, &written.bytes, threads)?,
             ),
         ])?;
-        times.iter().for_each(|row| show(row, 1.0, "µs"));
+        for row in &times {
+            show(row, 1.0, "µs");
+        }
         let rate = |row: &Times| f64::from(threads) * 1e6 / row.median;
         let (ours, theirs) = (rate(&times[0]), rate(&times[1]));
         let ratio = ours / theirs;
@@ -131,7 +135,9 @@ fn large(message: &Prepared, folder: &Path) -> Result<(), Error> {
         ],
         LONG_ROUNDS,
     )?;
-    times.iter().for_each(|row| show(row, 1e3, "ms"));
+    for row in &times {
+        show(row, 1e3, "ms");
+    }
     let theirs = times[2].median - times[3].median;
     for (row, target) in [(&times[0], 1.3), (&times[1], 1.8)] {
         let ratio = row.median / theirs;
@@ -230,7 +236,9 @@ fn import() -> Result<(), Error> {
         Ok(begin.elapsed().as_secs_f64() * 1e9)
     });
     let times = take_long_turns(vec![("Einlesen von XBau 2.6".to_owned(), subject)], 5)?;
-    times.iter().for_each(|row| show(row, 1e3, "ms"));
+    for row in &times {
+        show(row, 1e3, "ms");
+    }
     mark(times[0].median <= 2e6, "Einlesen von XBau 2.6; Ziel ≤ 2 s");
     Ok(())
 }
@@ -251,10 +259,11 @@ fn check(root: &Path) -> Result<(), Error> {
     for number in 0..MAPPINGS {
         let name = format!("bauantrag-{number}");
         copy(&workspace().join("mappings/bauantrag-xbau"), &tenant.join("zuordnungen").join(&name))?;
-        settings.push_str(&format!(
+        write!(
+            settings,
             "\n[[route]]\nname = \"{name}\"\nwenn = {{ formular = [\"{name}\"] }}\n[[route.ziel]]\n\
              zuordnung = \"{name}\"\nempfaenger = [\"bauaufsicht\"]\n"
-        ));
+        )?;
     }
     fs::write(tenant.join("mandant.toml"), settings)?;
     let subject = repeat(|| {
@@ -272,7 +281,9 @@ fn check(root: &Path) -> Result<(), Error> {
         if mappings >= MAPPINGS as u64 { Ok(()) } else { Err(format!("nur {mappings} Zuordnungen").into()) }
     });
     let times = take_long_turns(vec![(format!("kop check, {MAPPINGS} Zuordnungen"), subject)], 5)?;
-    times.iter().for_each(|row| show(row, 1e3, "ms"));
+    for row in &times {
+        show(row, 1e3, "ms");
+    }
     mark(times[0].median <= 2e6, "kop check; Ziel ≤ 2 s");
     Ok(())
 }
@@ -301,7 +312,9 @@ fn trace(instance: &Instance, runtime: &tokio::runtime::Runtime) -> Result<(), E
     });
     let name = format!("Herkunft, {} gelesene Felder", message.run.reads.len());
     let times = take_turns(vec![(name, subject)])?;
-    times.iter().for_each(|row| show(row, 1e3, "ms"));
+    for row in &times {
+        show(row, 1e3, "ms");
+    }
     mark(times[0].median <= 50e3, "Herkunft einer Nachricht; Ziel ≤ 50 ms");
     Ok(())
 }
