@@ -15,11 +15,11 @@ demo: deps ## build, start on an example tenant, send two applications, show wha
 	scripts/demo.sh
 
 # Scripts that would break out of their limits are tried on both builds: stacks and speed differ.
-test: deps mutant ## all tests; those that need ../shared say so when it is missing
+test: deps ## all tests; those that need ../shared say so when it is missing
 	$(CARGO) build --locked --package kop-cli
 	$(CARGO) build --locked --release --package kop-cli
 	target=$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/') && \
-	KOP_BIN_MUTANT="$$target/debug/kop-mutant" KOP_BIN="$${KOP_BIN:-$$target/debug/kop}" KOP_BIN_RELEASE="$${KOP_BIN_RELEASE:-$$target/release/kop}" \
+	KOP_BIN="$${KOP_BIN:-$$target/debug/kop}" KOP_BIN_RELEASE="$${KOP_BIN_RELEASE:-$$target/release/kop}" \
 		$(CARGO) test --locked --workspace
 
 check: deps ## format, lints, documentation, licences and banned crates
@@ -32,7 +32,8 @@ check: deps ## format, lints, documentation, licences and banned crates
 deps: ## Debian packages that building and testing need (as root; otherwise names them)
 	@scripts/deps.sh
 
-# Before any other build, because both builds of the program have the same name.
+# Mistakes on purpose, which the crash test has to find; only there, since a mistake that needs luck to show would make
+# every other run a matter of luck. Before any other build, because both builds of the program have the same name.
 mutant: deps
 	$(CARGO) build --locked --package kop-cli --features mutants
 	target=$(TARGET) && cp "$$target/debug/kop" "$$target/debug/kop-mutant"
