@@ -307,7 +307,13 @@ fn trace(instance: &Instance, runtime: &tokio::runtime::Runtime) -> Result<(), E
     println!();
     let message = Prepared::new(instance, runtime, "bauantrag-xbau", "bauaufsicht")?;
     let subject = repeat(|| {
-        runtime.block_on(lineage::trace(&instance.host, &message.script, &message.input, &message.run));
+        runtime.block_on(lineage::trace(
+            &instance.host,
+            &message.script,
+            &message.input,
+            &message.run,
+            lineage::WHEN_ASKED,
+        ));
         Ok(())
     });
     let name = format!("Herkunft, {} gelesene Felder", message.run.reads.len());

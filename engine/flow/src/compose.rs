@@ -110,7 +110,8 @@ pub async fn compose(
             // The schema knows elements only; the person who mends it needs the field and the line.
             if problems.iter().any(|problem| problem.field.is_none() && problem.target.is_some()) {
                 let script = &input.mapping.script;
-                lineage::trace(host, script, &script_input, &run).await.explain(&mut problems);
+                let lineage = lineage::trace(host, script, &script_input, &run, lineage::WHEN_FAILED).await;
+                lineage.explain(&mut problems);
             }
             return Err(locate(problems, input.mapping));
         }

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use kop_core::{
@@ -25,6 +26,10 @@ const FIELDS: usize = 500;
 pub(crate) const ROW: &str = "zeile";
 /// Runs under way at the same time.
 const AT_A_TIME: usize = 4;
+/// Time that the explanation of a failed message may take from the other messages.
+pub(crate) const WHEN_FAILED: Duration = Duration::from_secs(1);
+/// Time for a person who asked and waits.
+pub const WHEN_ASKED: Duration = Duration::from_secs(60);
 
 /// How a field shows in an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,10 +66,19 @@ pub struct Lineage {
     script: Option<Arc<Script>>,
     /// Elements that each field shows in: the fewer, the closer the field is to each of them.
     breadth: BTreeMap<String, usize>,
+    incomplete: bool,
 }
 
-/// Traces a run: `base` is what the script gave for `input`.
-pub async fn trace(host: &MappingHost, script: &Arc<Script>, input: &RunInput, base: &RunOutput) -> Lineage {
+/// Traces a run: `base` is what the script gave for `input`. After `within` no further run begins, so that a slow
+/// script with many fields holds up nobody else; the lineage is incomplete then.
+pub async fn trace(
+    host: &MappingHost,
+    script: &Arc<Script>,
+    input: &RunInput,
+    base: &RunOutput,
+    within: Duration,
+) -> Lineage {
+    let until = Instant::now() + within;
     let leaves = Arc::new(leaves(&base.tree));
     let mut waiting: Vec<Read> = Vec::new();
     let mut seen = BTreeSet::new();
@@ -92,12 +106,16 @@ pub async fn trace(host: &MappingHost, script: &Arc<Script>, input: &RunInput, b
             let (host, script, input, leaves) =
                 (host.clone(), Arc::clone(script), input.clone(), Arc::clone(&leaves));
             running.spawn(async move {
-                let effects = effects(&host, &script, &input, &leaves, &read).await;
+                let effects = effects(&host, &script, &input, &leaves, &read, until).await;
                 (read, effects)
             });
         }
         let Some(done) = running.join_next().await else { break };
-        let Ok((read, effects)) = done else { continue };
+        // A run that was left out, or that broke its task, leaves a gap.
+        let Ok((read, Some(effects))) = done else {
+            lineage.incomplete = true;
+            continue;
+        };
         lineage.breadth.insert(read.path.clone(), effects.len());
         lineage.links.extend(effects.into_iter().map(|(target, effect)| Link {
             field: FieldRef { path: read.path.clone(), label: read.label.clone() },
@@ -115,34 +133,41 @@ pub async fn trace(host: &MappingHost, script: &Arc<Script>, input: &RunInput, b
     lineage
 }
 
-/// What changing one field moves: element and effect.
+/// What changing one field moves: element and effect. `None` when the time was over before all was tried.
 async fn effects(
     host: &MappingHost,
     script: &Arc<Script>,
     input: &RunInput,
     base: &BTreeMap<String, String>,
     read: &Read,
-) -> BTreeMap<String, Effect> {
+    until: Instant,
+) -> Option<BTreeMap<String, Effect>> {
     let mut found = BTreeMap::new();
     let text = text_at(input, &read.path);
     let values = match &text {
         Some(text) if read.present => variation::others(text, &input.tables),
-        _ if read.present => return found, // a group: its fields are looked at one by one
+        _ if read.present => return Some(found), // a group: its fields are looked at one by one
         _ => variation::SAMPLES.map(str::to_owned).to_vec(),
     };
     for value in values {
+        if Instant::now() >= until {
+            return None;
+        }
         let Some(other) = run_with(host, script, input, &read.path, &value).await else { continue };
         compare(base, &other, &mut found);
         if !found.is_empty() {
             break;
         }
     }
+    if Instant::now() >= until {
+        return None;
+    }
     if read.present
         && let Some(other) = run_with(host, script, input, &read.path, "").await
     {
         compare(base, &other, &mut found);
     }
-    found
+    Some(found)
 }
 
 /// The elements of the result when one field holds another value; `None` when the script refuses it.
@@ -232,6 +257,11 @@ impl Lineage {
         &self.links
     }
 
+    /// Whether every field was tried.
+    pub fn is_complete(&self) -> bool {
+        !self.incomplete
+    }
+
     /// The field behind an element: the one whose value it is, else the one that decides whether it is there.
     pub fn source(&self, target: &str) -> Option<&Link> {
         let below = |path: &str, above: &str| {
@@ -240,6 +270,10 @@ impl Lineage {
         self.links
             .iter()
             .filter_map(|link| {
+                // Of several fields that decide whether an element is there, one not tried could be the closer one.
+                if self.incomplete && link.effect == Effect::Branch {
+                    return None;
+                }
                 let distance = if link.target == target {
                     0
                 } else if below(&link.target, target) {
@@ -361,5 +395,67 @@ impl Lineage {
             _ => FieldRef { path: read.path, label: read.label },
         };
         Some((field, read.place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kop_core::Eingang;
+    use kop_mapping::{HostOptions, ScriptSource};
+
+    use super::*;
+
+    const SCRIPT: &str = r#"
+        let p = eingang.teil("person");
+        #{
+            name: p.pflicht("nachname"),
+            firma: if p.text("art") == "Firma" { #{ sitz: p.text("ort") } },
+            land: "01"
+        }
+    "#;
+
+    async fn traced(within: Duration) -> Lineage {
+        let id = "00000000-0000-4000-8000-000000000001";
+        let field = |name: &str, text: &str| serde_json::json!({ "name": name, "wert": { "text": text } });
+        let eingang: Eingang = serde_json::from_value(serde_json::json!({
+            "version": 1,
+            "kopf": { "mandant": "musterstadt", "eingangId": id, "vorgangId": id, "vorgangsnummer": "M-1",
+                "eingangszeitpunkt": "2026-01-01T10:00:00Z", "quelle": "ozg-cloud" },
+            "formData": [{ "name": "person", "felder": [
+                field("nachname", "Beispielsen"), field("art", "Firma"), field("ort", "Musterkoog"),
+            ] }],
+        }))
+        .unwrap();
+        let host = MappingHost::new(HostOptions::default());
+        let source = ScriptSource { file: "mapping.rhai".into(), text: SCRIPT.into(), modules: Vec::new() };
+        let script = Arc::new(host.compile(source).unwrap());
+        let input = RunInput {
+            eingang: Arc::new(eingang),
+            tables: Arc::default(),
+            parameters: Arc::default(),
+            now: "2026-01-01T10:00:00Z".parse().unwrap(),
+        };
+        let base = host.run(&script, input.clone()).await.unwrap();
+        trace(&host, &script, &input, &base, within).await
+    }
+
+    #[tokio::test]
+    async fn values_and_branches_are_told_apart_and_constants_have_no_source() {
+        let lineage = traced(WHEN_ASKED).await;
+        assert!(lineage.is_complete());
+        let source =
+            |target: &str| lineage.source(target).map(|link| (link.field.path.as_str(), link.effect));
+        assert_eq!(source("name"), Some(("person/nachname", Effect::Value)));
+        assert_eq!(source("firma/sitz"), Some(("person/ort", Effect::Value)));
+        assert_eq!(source("land"), None);
+        let branch = lineage.links().iter().find(|link| link.field.path == "person/art").unwrap();
+        assert_eq!((branch.target.as_str(), branch.effect), ("firma/sitz", Effect::Branch));
+    }
+
+    #[tokio::test]
+    async fn when_the_time_is_over_nothing_more_is_tried_and_it_says_so() {
+        let lineage = traced(Duration::ZERO).await;
+        assert!(!lineage.is_complete());
+        assert!(lineage.links().is_empty());
     }
 }

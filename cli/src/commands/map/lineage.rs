@@ -12,7 +12,7 @@ use std::{
 use kop_core::{Diagnostic, mask::mask};
 use kop_flow::{
     drift::plain,
-    lineage::{Effect, Lineage, Link, trace},
+    lineage::{Effect, Lineage, Link, WHEN_ASKED, trace},
 };
 use kop_mapping::{RunInput, Script};
 use kop_workshop::case::moment;
@@ -64,7 +64,7 @@ pub(crate) async fn gather(
         now: moment(),
     };
     let base = bench.host.run(&mapping.script, input.clone()).await?;
-    let lineage = trace(&bench.host, &mapping.script, &input, &base).await;
+    let lineage = trace(&bench.host, &mapping.script, &input, &base, WHEN_ASKED).await;
     let values = kop_flow::lineage::leaves(&base.tree);
     Ok(Found { lineage, script: mapping.script, values })
 }
@@ -77,6 +77,13 @@ pub(crate) fn print(
     json: bool,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
+    if !found.lineage.is_complete() {
+        writeln!(
+            io::stderr(),
+            "Nach {} s abgebrochen: Nicht alle Felder wurden versucht.",
+            WHEN_ASKED.as_secs()
+        )?;
+    }
     let shown = |value: &String| if reveal { value.clone() } else { mask(value) };
     let plain_values: BTreeSet<String> = found.values.keys().map(|path| plain(path)).collect();
     // One repeat less gives the others other numbers; that is no element of its own.

@@ -284,7 +284,7 @@ async fn trace(
         prints: Vec::new(),
         keys: Arc::clone(mapping.script.key_positions()),
     };
-    let lineage = lineage::trace(host, &mapping.script, &input, &base).await;
+    let lineage = lineage::trace(host, &mapping.script, &input, &base, lineage::WHEN_ASKED).await;
     Traced { input, values, engine, whole, reads: base.reads.iter().collect(), outside, lineage }
 }
 
