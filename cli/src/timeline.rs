@@ -66,6 +66,10 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
             format!("{receiver}: unklar, ob angekommen ({})", param("code")),
             format!("{receiver}: not known whether it arrived ({})", param("code")),
         ),
+        event::EINGESEHEN => (
+            format!("Angaben unverdeckt angesehen von {}", param("von")),
+            format!("values seen unmasked by {}", param("von")),
+        ),
         event::NEU_ANGESTOSSEN => {
             (format!("neu angestoßen von {}", param("von")), format!("tried again by {}", param("von")))
         }

@@ -159,6 +159,8 @@ pub mod event {
     pub const UNKLAR: &str = "unklar";
     /// A person had it tried again (von).
     pub const NEU_ANGESTOSSEN: &str = "neu-angestossen";
+    /// A person saw the application's values unmasked (von).
+    pub const EINGESEHEN: &str = "eingesehen";
 }
 
 /// The right to process one submission until a moment. A later claim makes it void (fencing token).

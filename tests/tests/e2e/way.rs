@@ -154,6 +154,8 @@ async fn the_first_steps_work_as_the_readme_says() -> Result<(), Error> {
     assert!(!String::from_utf8_lossy(&shown.stdout).contains("Oke"));
     let revealed = instance.kop(&["messages", "show", "MUST-2026-000001", "--reveal"])?;
     assert!(String::from_utf8_lossy(&revealed.stdout).contains("Oke"));
+    let shown = instance.kop(&["messages", "show", "MUST-2026-000001"])?;
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("Angaben unverdeckt angesehen von"));
     Ok(())
 }
 

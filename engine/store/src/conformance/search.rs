@@ -5,7 +5,7 @@ use super::fixture::Fixture;
 use crate::{
     api::Store,
     records::{FoundId, SubmissionFilter, SubmissionState},
-    steps::AccessEntry,
+    steps::{AccessEntry, event},
 };
 
 pub(super) async fn lists_filter_and_page(store: &dyn Store) {
@@ -67,13 +67,17 @@ pub(super) async fn lists_filter_and_page(store: &dyn Store) {
     let counts = store.counts(None).await.unwrap();
     assert_eq!(counts.submissions["verarbeitet"], 8);
     assert_eq!(counts.deliveries["wartend"], 9);
-    let entry = AccessEntry {
-        tenant: Fixture::tenant("nord"),
-        who: "m.muster".to_owned(),
-        what: "reveal".to_owned(),
-        submission_id: None,
-    };
-    store.log_access(entry, Fixture::at(9)).await.unwrap();
+    let tenant = Fixture::tenant("nord");
+    let filter = SubmissionFilter { tenant: Some(tenant.clone()), limit: 1, ..SubmissionFilter::default() };
+    let seen = store.submissions(filter).await.unwrap().items.first().map(|item| item.submission_id);
+    for submission_id in [None, seen] {
+        let (who, what) = ("m.muster".to_owned(), "reveal".to_owned());
+        let entry = AccessEntry { tenant: tenant.clone(), who, what, submission_id };
+        store.log_access(entry, Fixture::at(9)).await.unwrap();
+    }
+    let detail = store.submission(&tenant, seen.unwrap()).await.unwrap();
+    let access = detail.events.iter().find(|line| line.kind == event::EINGESEHEN).unwrap();
+    assert_eq!(access.params["von"], "m.muster");
 }
 
 pub(super) async fn short_ids_are_resolved(store: &dyn Store) {

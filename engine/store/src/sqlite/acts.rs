@@ -135,5 +135,6 @@ pub(super) fn log_access(conn: &Connection, entry: &AccessEntry, now: Zeitpunkt)
             entry.submission_id.map(|id| id.to_string()),
         ),
     )?;
-    Ok(())
+    let Some(submission) = entry.submission_id else { return Ok(()) };
+    Timeline::new(conn, &entry.tenant, submission, now).add(event::EINGESEHEN, &json!({ "von": entry.who }))
 }
