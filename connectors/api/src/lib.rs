@@ -16,4 +16,4 @@ pub use intake::{
     Adapter, HttpIntake, Intake, IntakePart, IntakeRequest, IntakeResponse, Normalised, PayloadFile,
 };
 pub use secret::Secret;
-pub use settings::{SettingProblem, parse_settings};
+pub use settings::{SettingProblem, parse_settings, serde_in_german};

@@ -38,11 +38,7 @@ impl ConnectorKind for FolderKind {
     }
 
     fn build(&self, settings: &serde_json::Value, world: &World) -> Result<Arc<dyn Connector>, Diagnostic> {
-        let plan = Plan::read(settings).map_err(|problems| {
-            let first = problems.into_iter().next();
-            let (de, en) = first.map_or_else(Default::default, |problem| (problem.de, problem.en));
-            Diagnostic::new("KOP-K006", format!("{de}."), format!("{en}."))
-        })?;
+        let plan = Plan::read(settings).map_err(SettingProblem::refusal)?;
         Ok(Arc::new(Folder {
             base_dir: world.base_dir.clone(),
             plan: Arc::new(plan),

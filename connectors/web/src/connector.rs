@@ -44,11 +44,7 @@ impl ConnectorKind for HttpKind {
     }
 
     fn build(&self, settings: &serde_json::Value, world: &World) -> Result<Arc<dyn Connector>, Diagnostic> {
-        let plan = Plan::read(settings).map_err(|problems| {
-            let first = problems.into_iter().next();
-            let (de, en) = first.map_or_else(Default::default, |problem| (problem.de, problem.en));
-            Diagnostic::new("KOP-K006", format!("{de}."), format!("{en}."))
-        })?;
+        let plan = Plan::read(settings).map_err(SettingProblem::refusal)?;
         let client = client(&plan, &world.base_dir)?;
         let http = Http { plan, client, blobs: world.blobs.clone(), clock: world.clock.clone() };
         // A missing secret shows now rather than at the first delivery.

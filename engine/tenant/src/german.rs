@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What the TOML reader and serde say, in German and without repeating values: a value may be a secret.
 
+use kop_connector_api::serde_in_german;
+
 /// The first line of a message, without the value that it may repeat.
 pub(crate) fn english(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
@@ -15,38 +17,10 @@ pub(crate) fn english(message: &str) -> String {
 /// One sentence without its full stop.
 pub(crate) fn german(english: &str) -> String {
     let english = english.lines().next().unwrap_or_default();
-    let quoted = english.split('`').nth(1).unwrap_or_default();
-    let expected = english
-        .split_once("expected ")
-        .map_or("", |(_, rest)| rest)
-        .trim()
-        .replace("one of ", "")
-        .replace('`', "");
-    if english.starts_with("unknown field") {
-        if expected.is_empty() || expected == "there are no fields" {
-            return format!("Die Einstellung „{quoted}“ gibt es nicht");
-        }
-        format!("Die Einstellung „{quoted}“ gibt es nicht; möglich sind: {expected}")
-    } else if english.starts_with("missing field") {
-        format!("Die Einstellung „{quoted}“ fehlt")
-    } else if english.starts_with("unknown variant") {
-        format!("„{quoted}“ ist hier nicht möglich, sondern: {expected}")
+    if let Some(german) = serde_in_german(english) {
+        german
     } else if english.starts_with("duplicate key") || english.starts_with("duplicate field") {
         "Die Einstellung steht zweimal da".to_owned()
-    } else if english.contains("literal secret") {
-        "Ein Geheimnis steht als Text in der Konfiguration; erwartet wird ein Verweis env:NAME oder file:PFAD"
-            .to_owned()
-    } else if english.starts_with("invalid type") || english.starts_with("invalid value") {
-        let what = match expected.as_str() {
-            "a string" => "ein Text in Anführungszeichen",
-            "a boolean" => "true oder false",
-            "a sequence" => "eine Liste in eckigen Klammern",
-            "a map" => "eine Tabelle",
-            other if other.starts_with("struct ") => "eine Tabelle",
-            "u64" | "u32" | "usize" => "eine ganze Zahl ab 0",
-            other => other,
-        };
-        format!("Der Wert hat die falsche Form; erwartet wird {what}")
     } else if english.starts_with("expected <standard>") {
         "Das Ziel ist nicht lesbar; erwartet wird <standard>/<version>/<wurzelelement>, csv, json oder ablage"
             .to_owned()
