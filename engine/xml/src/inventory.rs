@@ -13,7 +13,7 @@ use kop_core::Diagnostic;
 use crate::{
     files::Files,
     model::{At, GroupKind, Kind, Model, Raw, TypeRef},
-    package::{MessageInfo, Package},
+    package::{MessageInfo, Package, not_whole},
 };
 
 /// Most types that one message may reach; as for the writer's plan.
@@ -152,22 +152,14 @@ impl Package {
 }
 
 fn inventory(files: &Files, info: &MessageInfo) -> Result<Inventory, Diagnostic> {
-    let failed = |why: String| {
-        Diagnostic::new(
-            "KOP-X043",
-            "Das Schema dieser Nachricht ist unvollständig.",
-            "The schema of this message is incomplete.",
-        )
-        .with_detail(why)
-    };
-    let model = Model::build(files, &info.entry).map_err(failed)?;
+    let model = Model::build(files, &info.entry).map_err(not_whole)?;
     let root = model.global(Kind::Element, &info.namespace, &info.root);
-    let root = root.ok_or_else(|| failed(format!("element {} is not declared", info.root)))?;
+    let root = root.ok_or_else(|| not_whole(format!("element {} is not declared", info.root)))?;
     let mut taking = Taking { model: &model, types: Vec::new(), known: HashMap::new(), open: Vec::new() };
     let start = taking.number(model.element_type(root));
     while let Some((number, reference)) = taking.open.pop() {
         if taking.types.len() > MAX_TYPES {
-            return Err(failed("reaches too many types".to_owned()));
+            return Err(not_whole("reaches too many types".to_owned()));
         }
         taking.types[number] = taking.facts(reference.as_ref());
     }

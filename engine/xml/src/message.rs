@@ -21,7 +21,7 @@ use crate::{
     libxml2::Unreadable,
     model::Model,
     outline,
-    package::{Compiled, MessageInfo},
+    package::{Compiled, MessageInfo, not_whole},
     paths::Paths,
     plan::{self, Plan},
     read,
@@ -85,7 +85,8 @@ impl MessageSchema {
     /// Lets libxml2 judge the bytes against the entry document; `paths` of the same write give exact target
     /// paths, without them the paths are made from the elements' names.
     ///
-    /// Above 1 MB this is [`Self::validate_stream`]; a document without paths is then taken for a foreign one.
+    /// Above 1 MB this is [`Self::validate_stream`]; a document without paths is then taken for a foreign one. A small
+    /// one goes to libxml2 as it is: what comes from outside belongs into [`Self::validate_stream`].
     pub fn validate(&self, xml: &[u8], paths: Option<&Paths>) -> Result<(), Vec<Diagnostic>> {
         if xml.len() > MAX_TREE {
             return self.judge_stream(xml, paths.is_none(), paths);
@@ -197,16 +198,9 @@ impl MessageSchema {
     /// KOP-X043 or KOP-X045 when the package is not what it was when it was imported.
     pub fn shape(&self) -> Result<Shape, Diagnostic> {
         let files = self.compiled.source.files()?;
-        let failed = |why: String| {
-            let (de, en) = (
-                "Das Schema dieser Nachricht ist unvollständig.",
-                "The schema of this message is incomplete.",
-            );
-            Diagnostic::new("KOP-X043", de, en).with_detail(why)
-        };
-        let model = Model::build(&files, &self.info.entry).map_err(failed)?;
+        let model = Model::build(&files, &self.info.entry).map_err(not_whole)?;
         let compiled = plan::compile_with_origins(&model, &self.info.namespace, &self.info.root);
-        let (plan, origins) = compiled.map_err(failed)?;
+        let (plan, origins) = compiled.map_err(not_whole)?;
         files.forget();
         Ok(shape::shape(&model, &plan, &origins))
     }

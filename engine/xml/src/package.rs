@@ -220,6 +220,13 @@ fn does_not_compile(entry: &str, error: &CompileError) -> Diagnostic {
         .with_detail(format!("{entry}: {}", words.join("; ")))
 }
 
+/// A schema that lacks what one of its messages refers to.
+pub(crate) fn not_whole(why: String) -> Diagnostic {
+    let (de, en) =
+        ("Das Schema dieser Nachricht ist unvollständig.", "The schema of this message is incomplete.");
+    Diagnostic::new("KOP-X043", de, en).with_detail(why)
+}
+
 /// One schema package.
 pub struct Package {
     pub(crate) info: PackageInfo,
@@ -266,16 +273,8 @@ impl Package {
         let info = self.info.messages.iter().find(|message| message.root == root).or_else(by_number);
         let Some(info) = info else { return Err(self.unknown(root)) };
         let files = self.files()?;
-        let failed = |why: String| {
-            Diagnostic::new(
-                "KOP-X043",
-                "Das Schema dieser Nachricht ist unvollständig.",
-                "The schema of this message is incomplete.",
-            )
-            .with_detail(why)
-        };
-        let model = Model::build(&files, &info.entry).map_err(failed)?;
-        let plan = plan::compile(&model, &info.namespace, &info.root).map_err(failed)?;
+        let model = Model::build(&files, &info.entry).map_err(not_whole)?;
+        let plan = plan::compile(&model, &info.namespace, &info.root).map_err(not_whole)?;
         files.forget();
         let message = Arc::new(MessageSchema {
             hash: self.info.hash,
