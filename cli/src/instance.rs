@@ -39,15 +39,9 @@ impl Instance {
 
     /// Loads the tenants anew and swaps them in; one that is broken now keeps what it had. Gives the broken ones.
     pub(crate) fn reload(&self) -> Vec<(String, Vec<Diagnostic>)> {
-        let kinds = registry::kinds();
-        let exists =
-            |standard: &str, version: &str, root: &str| schema_exists(&self.schemas, standard, version, root);
-        let context = LoadContext {
-            registry: Registry { intakes: &self.doors.intakes, kinds: &kinds },
-            host: &self.host,
-            schema_exists: &exists,
-        };
-        self.tenants.reload_all(&self.config, &context)
+        with_context(&self.host, &self.schemas, &self.doors, |context| {
+            self.tenants.reload_all(&self.config, context)
+        })
     }
 
     /// The engine over an opened data folder.
@@ -68,14 +62,28 @@ impl Instance {
     }
 }
 
+/// Does something with all that loading tenants and mappings needs.
+pub(crate) fn with_context<T>(
+    host: &Arc<MappingHost>,
+    schemas: &SchemaStore,
+    doors: &Doors,
+    work: impl FnOnce(&LoadContext<'_>) -> T,
+) -> T {
+    let kinds = registry::kinds();
+    // Whether a message's schema is there, without compiling it.
+    let exists = |standard: &str, version: &str, root: &str| {
+        schemas
+            .find(standard, version)
+            .is_some_and(|package| package.info().messages.iter().any(|message| message.root == root))
+    };
+    work(&LoadContext {
+        registry: Registry { intakes: &doors.intakes, kinds: &kinds },
+        host,
+        schema_exists: &exists,
+    })
+}
+
 /// Imported packages below the data folder, and the shipped profiles.
 pub(crate) fn open_schemas(data_dir: &Path, profiles: Option<&Path>) -> Result<SchemaStore, Vec<Diagnostic>> {
     SchemaStore::open(&data_dir.join("schemata"), profiles)
-}
-
-/// Whether a message's schema is there, without compiling it.
-pub(crate) fn schema_exists(schemas: &SchemaStore, standard: &str, version: &str, root: &str) -> bool {
-    schemas
-        .find(standard, version)
-        .is_some_and(|package| package.info().messages.iter().any(|message| message.root == root))
 }

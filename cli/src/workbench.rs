@@ -10,12 +10,12 @@ use std::{
 use kop_core::{Diagnostic, Eingang, TenantId};
 use kop_flow::accept::preview;
 use kop_mapping::{HostOptions, MappingHost};
-use kop_tenant::{InstanceConfig, LoadContext, LoadedMapping, Registry, load_mapping};
+use kop_tenant::{InstanceConfig, LoadedMapping, load_mapping};
 use kop_workshop::{case, read_payload};
 use kop_xml::SchemaStore;
 
 use crate::{
-    instance::{open_schemas, schema_exists},
+    instance::{open_schemas, with_context},
     registry,
 };
 
@@ -49,15 +49,9 @@ impl Workbench {
 
     /// Loads a mapping of the library.
     pub(crate) fn load(&self, name: &str) -> Result<LoadedMapping, Vec<Diagnostic>> {
-        let kinds = registry::kinds();
-        let exists =
-            |standard: &str, version: &str, root: &str| schema_exists(&self.schemas, standard, version, root);
-        let context = LoadContext {
-            registry: Registry { intakes: &self.doors.intakes, kinds: &kinds },
-            host: &self.host,
-            schema_exists: &exists,
-        };
-        load_mapping(name, None, self.library.as_deref(), &context, &mut Vec::new())
+        with_context(&self.host, &self.schemas, &self.doors, |context| {
+            load_mapping(name, None, self.library.as_deref(), context, &mut Vec::new())
+        })
     }
 
     /// Reads a payload file: as a vendor sends it, or a document in the Ablageformat.
