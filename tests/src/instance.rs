@@ -53,6 +53,18 @@ impl Instance {
         Ok(fs::write(path, after)?)
     }
 
+    /// Gives the tenant a copy of a shipped mapping as its own, and changes its script; the path of the script.
+    ///
+    /// # Errors
+    /// As [`Instance::edit`].
+    pub fn own_mapping(&self, name: &str, change: impl FnOnce(&str) -> String) -> Result<PathBuf, Error> {
+        let own = format!("mandanten/musterstadt/zuordnungen/{name}");
+        copy_folder(&workspace().join("mappings").join(name), &self.folder().join(&own))?;
+        let script = format!("{own}/mapping.rhai");
+        self.edit(&script, change)?;
+        Ok(self.folder().join(script))
+    }
+
     /// Waits until `count` submissions or more are there and none of them is under way any more; the rows of
     /// `kop messages list --json`, the newest first.
     ///

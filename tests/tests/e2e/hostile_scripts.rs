@@ -85,9 +85,7 @@ async fn each_fails_alone(instance: Instance) -> Result<(), Error> {
 #[test]
 fn what_is_forbidden_is_told_before_anything_runs() -> Result<(), Error> {
     let instance = Instance::of_example("musterstadt")?;
-    let own = instance.folder().join("mandanten/musterstadt/zuordnungen/bauantrag-xbau");
-    kop_tests::instance::copy_folder(&kop_tests::workspace().join("mappings/bauantrag-xbau"), &own)?;
-    fs::write(own.join("mapping.rhai"), "let a = 1;\neval(\"40 + 2\")")?;
+    instance.own_mapping("bauantrag-xbau", |_| "let a = 1;\neval(\"40 + 2\")".to_owned())?;
     let checked = instance.kop(&["check"])?;
     assert!(!checked.status.success());
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
@@ -99,10 +97,7 @@ fn what_is_forbidden_is_told_before_anything_runs() -> Result<(), Error> {
 #[tokio::test]
 async fn a_script_that_does_not_compile_holds_up_its_own_messages_only() -> Result<(), Error> {
     let instance = Instance::of_example("musterstadt")?;
-    let own = instance.folder().join("mandanten/musterstadt/zuordnungen/bauantrag-xbau");
-    kop_tests::instance::copy_folder(&kop_tests::workspace().join("mappings/bauantrag-xbau"), &own)?;
-    let script = fs::read_to_string(own.join("mapping.rhai"))?;
-    fs::write(own.join("mapping.rhai"), format!("{script}\n}}"))?;
+    let script = instance.own_mapping("bauantrag-xbau", |script| format!("{script}\n}}"))?;
     let server = instance.serve().await?;
     send_bauantrag(&server, str::to_owned).await?;
     let rows = instance.settled(1).await?;
@@ -113,7 +108,7 @@ async fn a_script_that_does_not_compile_holds_up_its_own_messages_only() -> Resu
     assert_eq!(instance.delivered("dms")?.len(), 1);
 
     // Mended and read anew, what waits is made up for.
-    fs::write(own.join("mapping.rhai"), script)?;
+    fs::copy(kop_tests::workspace().join("mappings/bauantrag-xbau/mapping.rhai"), script)?;
     server.reload()?;
     kop_tests::wait_until("neu eingelesen", std::time::Duration::from_secs(20), || {
         Ok(server.printed().contains("broken=0").then_some(()))
