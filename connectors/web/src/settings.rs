@@ -448,7 +448,9 @@ mod tests {
             json!({"art": "kopfzeile", "name": "X-API-Key", "wert": "hunter2"}),
         ] {
             let problems = login(literal).unwrap_err();
-            assert!(problems[0].de.contains("Verweis env:NAME") && !format!("{problems:?}").contains("hunter2"));
+            assert!(
+                problems[0].de.contains("Verweis env:NAME") && !format!("{problems:?}").contains("hunter2")
+            );
         }
         let colon = json!({"art": "basic", "benutzer": "a:b", "passwort": "env:P"});
         assert_eq!(login(colon).unwrap_err()[0].path, "anmeldung.benutzer");
