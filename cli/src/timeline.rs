@@ -66,6 +66,10 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
             format!("{receiver}: unklar, ob angekommen ({})", param("code")),
             format!("{receiver}: not known whether it arrived ({})", param("code")),
         ),
+        event::VERZOEGERT => (
+            format!("{receiver}: dauert lange, Klärungsfall eröffnet; es wird weiter versucht"),
+            format!("{receiver}: takes long, work item opened; attempts go on"),
+        ),
         event::EINGESEHEN => (
             format!("Angaben unverdeckt angesehen von {}", param("von")),
             format!("values seen unmasked by {}", param("von")),

@@ -11,8 +11,8 @@ use std::{
 use clap::Subcommand;
 use kop_core::{Eingang, Feld, Inhalt, TenantId, Zeitpunkt, diagnostic::Lang, mask::mask};
 use kop_store::{
-    AccessEntry, DataFolder, DeliveryState, Found, FoundId, RetryTarget, Store, StoreError, SubmissionDetail,
-    SubmissionFilter, SubmissionState,
+    AccessEntry, DataFolder, DeliveryRecord, DeliveryState, Found, FoundId, LaneRecord, RetryTarget, Store,
+    StoreError, SubmissionDetail, SubmissionFilter, SubmissionState,
 };
 
 use crate::{machine::MachineClock, problems, timeline};
@@ -239,6 +239,10 @@ pub(crate) async fn show(
     for event in &detail.events {
         writeln!(out, "  {}  {}", local(event.at), timeline::sentence(event, &detail, lang))?;
     }
+    let lanes = match store.lanes(Some(&found.tenant)).await {
+        Ok(lanes) => lanes,
+        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
+    };
     for message in &detail.messages {
         writeln!(
             out,
@@ -255,6 +259,10 @@ pub(crate) async fn show(
             message.mapping,
             message.mapping_hash.short()
         )?;
+        let delivery = detail.deliveries.iter().find(|delivery| delivery.message_id == message.message_id);
+        if let Some(reason) = delivery.and_then(|delivery| waiting(delivery, &lanes, lang, now)) {
+            writeln!(out, "  {reason}")?;
+        }
         for part in std::iter::once(&message.main).chain(&message.parts) {
             writeln!(out, "  {} ({}, {} Bytes)", part.name, part.content_type, part.blob.size)?;
         }
@@ -277,6 +285,29 @@ pub(crate) async fn show(
         fields(&document.form_data, "", reveal, out)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why a delivery does not go out right now.
+fn waiting(delivery: &DeliveryRecord, lanes: &[LaneRecord], lang: Lang, now: Zeitpunkt) -> Option<String> {
+    let next = delivery.next_try_at.filter(|_| delivery.state != DeliveryState::Laufend)?;
+    if delivery.queued {
+        let (de, en) =
+            ("wartet, bis frühere Sendungen zugestellt sind", "waits until earlier messages are delivered");
+        return Some(pick(lang, de, en).to_owned());
+    }
+    let lane = lanes.iter().find(|lane| lane.lane == delivery.lane);
+    if let Some(until) = lane.and_then(|lane| lane.paused_until).filter(|until| *until > now) {
+        let at = local(until);
+        return Some(match lang {
+            Lang::De => format!("wartet; der Empfänger antwortet nicht, nächste Probe {at}"),
+            Lang::En => format!("waits; the receiver does not answer, tried again {at}"),
+        });
+    }
+    let at = local(next);
+    (next > now).then(|| match lang {
+        Lang::De => format!("nächster Versuch {at}"),
+        Lang::En => format!("next attempt {at}"),
+    })
 }
 
 fn fields(list: &[Feld], path: &str, reveal: bool, out: &mut impl Write) -> io::Result<()> {

@@ -128,7 +128,7 @@ async fn carry_out(engine: &Engine, tenant: &TenantId, accepted: &Accepted) {
     let only = Some((tenant.clone(), accepted.submission_id));
     let Ok(claimed) = process::claim(engine, 1, only).await else { return };
     for submission in claimed {
-        for start in process::process(engine, submission, 64).await {
+        for start in process::process(engine, submission).await {
             deliver::send(engine, start).await;
         }
     }
@@ -137,7 +137,7 @@ async fn carry_out(engine: &Engine, tenant: &TenantId, accepted: &Accepted) {
     for delivery in
         detail.deliveries.iter().filter(|one| one.state == DeliveryState::Wartend && one.attempts == 0)
     {
-        for claimed in deliver::claim(engine, 1, 64, Some((tenant.clone(), delivery.delivery_id))).await {
+        for claimed in deliver::claim(engine, 1, Some((tenant.clone(), delivery.delivery_id))).await {
             deliver::attempt(engine, claimed).await;
         }
     }

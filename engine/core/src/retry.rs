@@ -20,12 +20,29 @@ pub struct RetrySchedule {
     /// Attempts in all; after the last one the delivery becomes a Klärungsfall.
     #[schemars(description = "Versuche insgesamt; nach dem letzten wird die Zustellung ein Klärungsfall.")]
     pub versuche: u32,
+    /// After so long without delivery a Klärungsfall tells a person, while attempts go on; in seconds.
+    #[schemars(
+        description = "Nach so vielen Sekunden ohne Zustellung erfährt es jemand durch einen Klärungsfall; versucht wird weiter."
+    )]
+    pub melden_nach_s: u64,
+    /// After so long no further attempt is made, and the delivery becomes a Klärungsfall; in seconds.
+    #[schemars(
+        description = "Nach so vielen Sekunden gibt es keinen weiteren Versuch; die Zustellung wird ein Klärungsfall."
+    )]
+    pub aufgeben_nach_s: u64,
 }
 
 impl Default for RetrySchedule {
-    /// 10 s doubling up to 1 h, 20 attempts: a receiver may be away for about twelve hours.
+    /// 10 s doubling up to 1 h for three days, so that a weekend of maintenance is bridged; a person knows after four
+    /// hours.
     fn default() -> Self {
-        Self { erste_pause_s: 10, laengste_pause_s: 3600, versuche: 20 }
+        Self {
+            erste_pause_s: 10,
+            laengste_pause_s: 3600,
+            versuche: 100,
+            melden_nach_s: 4 * 3600,
+            aufgeben_nach_s: 72 * 3600,
+        }
     }
 }
 
@@ -49,7 +66,12 @@ mod tests {
 
     #[test]
     fn doubles_up_to_its_bound_and_ends() {
-        let schedule = RetrySchedule { erste_pause_s: 10, laengste_pause_s: 60, versuche: 5 };
+        let schedule = RetrySchedule {
+            erste_pause_s: 10,
+            laengste_pause_s: 60,
+            versuche: 5,
+            ..RetrySchedule::default()
+        };
         let pauses: Vec<_> = (1..6).map(|n| schedule.pause_after(n, 1.0).map(|p| p.as_secs())).collect();
         assert_eq!(pauses, [Some(10), Some(20), Some(40), Some(60), None]);
         assert_eq!(schedule.pause_after(1, 0.0), Some(Duration::from_millis(7500)));

@@ -4,21 +4,35 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kop_connector_api::Connector;
 use kop_core::{
-    AttemptId, DeliveryId, Diagnostic, Outcome, Repeatability, Sendung, TenantId, WorkItemId, Zeitpunkt,
+    AttemptId, DeliveryId, Diagnostic, LaneHealth, LaneLimits, LanePolicy, Outcome, Repeatability, Sendung,
+    TenantId, WorkItemId, Zeitpunkt,
 };
 use kop_store::{
-    AttemptEnd, ClaimedDelivery, DeliveryClaim, Interrupted, MessageRecord, NewWorkItem, StartedAttempt,
+    AttemptEnd, ClaimedDelivery, DeliveryClaim, Interrupted, Lanes, NewWorkItem, Overdue, StartedAttempt,
 };
-use kop_tenant::{Generation, Receiver};
+use kop_tenant::{Generation, Receiver, Tenants};
 
 use crate::engine::Engine;
 
-/// Longer than [`SEND_DEADLINE`], so that an attempt ends before someone else may take the delivery over.
+/// Longer than any attempt ([`kop_core::lane::LONGEST_ATTEMPT`]), so that it ends before someone else may take the
+/// delivery over.
 pub(crate) const LEASE: Duration = Duration::from_secs(900);
 
-/// No attempt lasts longer.
-const SEND_DEADLINE: Duration = Duration::from_secs(840);
+/// Deliveries told about in one look.
+const TOLD_AT_ONCE: u32 = 100;
+
+/// The lanes as the tenants have configured them. A receiver that is gone keeps the usual limits.
+struct LanesOf(Arc<Tenants>);
+
+impl Lanes for LanesOf {
+    fn limits(&self, tenant: &str, lane: &str) -> LaneLimits {
+        let generation = tenant.parse().ok().and_then(|tenant: TenantId| self.0.get(&tenant));
+        let receiver = generation.as_ref().and_then(|generation| generation.receiver(lane));
+        receiver.map(|receiver| receiver.lane).unwrap_or_default().limits()
+    }
+}
 
 /// A delivery whose attempt is recorded as started.
 pub struct Start {
@@ -36,10 +50,10 @@ pub struct Start {
 pub async fn claim(
     engine: &Engine,
     limit: u32,
-    per_lane: u32,
     only: Option<(TenantId, DeliveryId)>,
 ) -> Vec<ClaimedDelivery> {
-    let claim = DeliveryClaim { lease_for: LEASE, limit, per_lane, only };
+    let lanes = Arc::new(LanesOf(engine.parts.tenants.clone()));
+    let claim = DeliveryClaim { lease_for: LEASE, limit, lanes, only };
     engine.parts.store.claim_deliveries(claim, engine.now()).await.unwrap_or_else(|error| {
         tracing::error!(%error, "Deliveries cannot be claimed.");
         Vec::new()
@@ -66,19 +80,20 @@ pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
     };
     let tenant = &claimed.delivery.tenant;
     let Some(generation) = engine.parts.tenants.get(tenant) else {
-        let outcome = Outcome::Retry { after: None, problem: not_loaded() };
-        return finish(engine, None, Repeatability::Unsafe, started, outcome).await;
+        return finish(engine, None, started, Said::ours(not_loaded())).await;
     };
     let sendung = sendung(&claimed, &generation);
     #[cfg(feature = "mutants")]
     let sendung = crate::mutant::remap_on_retry(engine, &claimed, &generation, sendung).await;
     if let Some(ticket) = &claimed.delivery.ticket {
-        let receiver = generation.receiver(&claimed.message.receiver);
-        let (outcome, repeatability) = match connect(engine, &generation, &claimed.message) {
-            Ok(connector) => (bounded(connector.follow_up(ticket)).await, connector.repeatability()),
-            Err(problem) => (Outcome::Retry { after: None, problem }, Repeatability::Unsafe),
+        let Some(receiver) = generation.receiver(&claimed.message.receiver) else {
+            return finish(engine, None, started, Said::ours(receiver_gone())).await;
         };
-        return finish(engine, receiver.map(|receiver| &**receiver), repeatability, started, outcome).await;
+        let said = match engine.connector(&generation, receiver) {
+            Ok(connector) => Said::by(&*connector, bounded(receiver, connector.follow_up(ticket)).await),
+            Err(problem) => Said::ours(problem),
+        };
+        return finish(engine, Some(receiver), started, said).await;
     }
     send(engine, Start { started, sendung, receiver: claimed.message.receiver.clone(), generation }).await;
 }
@@ -87,38 +102,93 @@ pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
 pub async fn send(engine: &Engine, start: Start) {
     let Start { started, sendung, receiver, generation } = start;
     let Some(receiver) = generation.receiver(&receiver) else {
-        let outcome = Outcome::Retry { after: None, problem: receiver_gone() };
-        return finish(engine, None, Repeatability::Unsafe, started, outcome).await;
+        return finish(engine, None, started, Said::ours(receiver_gone())).await;
     };
-    let (outcome, repeatability) = if generation.stage.may_reach(receiver.stage) {
+    let said = if generation.stage.may_reach(receiver.stage) {
         match engine.connector(&generation, receiver) {
-            Ok(connector) => (bounded(connector.deliver(&sendung)).await, connector.repeatability()),
-            Err(problem) => (Outcome::Retry { after: None, problem }, Repeatability::Unsafe),
+            Ok(connector) => Said::by(&*connector, bounded(receiver, connector.deliver(&sendung)).await),
+            Err(problem) => Said::ours(problem),
         }
     } else {
         // The check of the configuration refuses this; a second lock costs nothing.
-        (Outcome::Reject(wrong_stage()), Repeatability::Unsafe)
+        Said { outcome: Outcome::Reject(wrong_stage()), ..Said::ours(wrong_stage()) }
     };
-    finish(engine, Some(receiver), repeatability, started, outcome).await;
+    finish(engine, Some(receiver), started, said).await;
 }
 
 /// Decides about an attempt that was started and never ended, by what its receiver can bear.
 pub async fn after_interruption(engine: &Engine, interrupted: Interrupted) {
     let Interrupted { claimed, attempt } = interrupted;
-    let started =
-        StartedAttempt { lease: claimed.lease, attempt_id: attempt.attempt_id, number: attempt.number };
+    let started = StartedAttempt {
+        lease: claimed.lease,
+        attempt_id: attempt.attempt_id,
+        number: attempt.number,
+        give_up_at: claimed.delivery.give_up_at,
+    };
     let generation = engine.parts.tenants.get(&claimed.delivery.tenant);
     let receiver = generation.as_ref().and_then(|generation| generation.receiver(&claimed.message.receiver));
     let repeatability = generation
         .as_ref()
-        .and_then(|generation| connect(engine, generation, &claimed.message).ok())
+        .zip(receiver)
+        .and_then(|(generation, receiver)| engine.connector(generation, receiver).ok())
         .map_or(Repeatability::Unsafe, |connector| connector.repeatability());
     let receiver = receiver.map(|receiver| &**receiver);
-    finish(engine, receiver, repeatability, started, Outcome::Unknown(interrupted_problem())).await;
+    let outcome = Outcome::Unknown(interrupted_problem());
+    finish(engine, receiver, started, Said { outcome, repeatability, by_receiver: false }).await;
 }
 
-async fn bounded(call: impl Future<Output = Outcome>) -> Outcome {
-    tokio::time::timeout(SEND_DEADLINE, call).await.unwrap_or_else(|_| {
+/// Tells a person about deliveries that take long; their attempts go on.
+pub async fn tell_overdue(engine: &Engine) {
+    let store = &engine.parts.store;
+    let overdue = match store.overdue(TOLD_AT_ONCE, engine.now()).await {
+        Ok(overdue) => overdue,
+        Err(error) => {
+            tracing::error!(%error, "Overdue deliveries cannot be looked for.");
+            return;
+        }
+    };
+    for one in overdue {
+        let item = NewWorkItem::new(WorkItemId(engine.parts.ids.next()), vec![takes_long(&one)]);
+        match store.tell(&one, item, engine.now()).await {
+            Ok(true) => {
+                tracing::warn!(tenant = %one.tenant, delivery = %one.delivery_id, "Delivery takes long.")
+            }
+            Ok(false) => {}
+            Err(error) => tracing::error!(delivery = %one.delivery_id, %error, "A person could not be told."),
+        }
+    }
+}
+
+/// An outcome, and who it tells about.
+struct Said {
+    outcome: Outcome,
+    repeatability: Repeatability,
+    /// The receiver was reached, or could not be: it counts for its lane. Otherwise the reason is our own.
+    by_receiver: bool,
+}
+
+impl Said {
+    /// Nothing left; to be tried again once a person has mended it.
+    fn ours(problem: Diagnostic) -> Self {
+        let outcome = Outcome::Retry { after: None, problem };
+        Self { outcome, repeatability: Repeatability::Unsafe, by_receiver: false }
+    }
+
+    fn by(connector: &dyn Connector, outcome: Outcome) -> Self {
+        Self { outcome, repeatability: connector.repeatability(), by_receiver: true }
+    }
+
+    fn health(&self, lane: LanePolicy) -> LaneHealth {
+        match (&self.outcome, self.by_receiver) {
+            (_, false) => LaneHealth::Unknown,
+            (Outcome::Receipt(_) | Outcome::Pending(_) | Outcome::Reject(_), true) => LaneHealth::Well,
+            (Outcome::Retry { .. } | Outcome::Unknown(_), true) => LaneHealth::Failing(lane.unterbrechung),
+        }
+    }
+}
+
+async fn bounded(receiver: &Receiver, call: impl Future<Output = Outcome>) -> Outcome {
+    tokio::time::timeout(receiver.lane.deadline(), call).await.unwrap_or_else(|_| {
         Outcome::Unknown(Diagnostic::new(
             "KOP-F015",
             "Der Empfänger hat in der vorgesehenen Zeit nicht geantwortet.",
@@ -127,25 +197,11 @@ async fn bounded(call: impl Future<Output = Outcome>) -> Outcome {
     })
 }
 
-fn connect(
-    engine: &Engine,
-    generation: &Generation,
-    message: &MessageRecord,
-) -> Result<Arc<dyn kop_connector_api::Connector>, Diagnostic> {
-    let receiver = generation.receiver(&message.receiver).ok_or_else(receiver_gone)?;
-    engine.connector(generation, receiver)
-}
-
 /// Records how an attempt ended and what follows from it.
-async fn finish(
-    engine: &Engine,
-    receiver: Option<&Receiver>,
-    repeatability: Repeatability,
-    started: StartedAttempt,
-    outcome: Outcome,
-) {
+async fn finish(engine: &Engine, receiver: Option<&Receiver>, started: StartedAttempt, said: Said) {
     let delivery_id = started.lease.delivery_id;
-    let end = decide(engine, receiver, &started, outcome, repeatability);
+    let health = said.health(receiver.map(|receiver| receiver.lane).unwrap_or_default());
+    let end = decide(engine, receiver, &started, said);
     match &end {
         AttemptEnd::Delivered(receipt) => {
             tracing::info!(delivery = %delivery_id, level = ?receipt.level, "Delivered.");
@@ -162,20 +218,14 @@ async fn finish(
             tracing::error!(delivery = %delivery_id, %problem, "Delivery needs a person.");
         }
     }
-    if let Err(error) = engine.parts.store.finish_attempt(started.lease, end, Vec::new(), engine.now()).await
-    {
+    let store = &engine.parts.store;
+    if let Err(error) = store.finish_attempt(started.lease, end, health, Vec::new(), engine.now()).await {
         // The attempt stays "started"; once its lease has run out it is treated like one that a crash left.
         tracing::error!(delivery = %delivery_id, %error, "The end of an attempt could not be stored.");
     }
 }
 
-fn decide(
-    engine: &Engine,
-    receiver: Option<&Receiver>,
-    started: &StartedAttempt,
-    outcome: Outcome,
-    repeatability: Repeatability,
-) -> AttemptEnd {
+fn decide(engine: &Engine, receiver: Option<&Receiver>, started: &StartedAttempt, said: Said) -> AttemptEnd {
     let now = engine.now();
     let work_item = |problem: &Diagnostic| {
         let mut item = NewWorkItem::new(WorkItemId(engine.parts.ids.next()), vec![problem.clone()]);
@@ -185,23 +235,28 @@ fn decide(
     // The spread comes from the delivery's id, so that the same run gives the same schedule.
     let spread = f64::from(started.lease.delivery_id.0.as_bytes()[15]) / 255.0;
     let schedule = receiver.map(|receiver| receiver.retry).unwrap_or_default();
-    let pause = schedule.pause_after(started.number, spread);
-    match outcome {
+    // The third clock: no attempt after it.
+    let in_time = |pause: Duration| Some(later(now, pause)).filter(|at| *at <= started.give_up_at);
+    let next = |least: Duration| {
+        schedule.pause_after(started.number, spread).and_then(|pause| in_time(pause.max(least)))
+    };
+    match said.outcome {
         Outcome::Receipt(receipt) => AttemptEnd::Delivered(receipt),
         Outcome::Pending(ticket) => {
-            AttemptEnd::Pending { until: later(now, ticket.ask_after.max(Duration::from_secs(1))), ticket }
-        }
-        Outcome::Retry { after, problem } => match pause {
-            Some(pause) => {
-                AttemptEnd::Retry { at: later(now, pause.max(after.unwrap_or_default())), problem }
+            if let Some(until) = in_time(ticket.ask_after.max(Duration::from_secs(1))) {
+                AttemptEnd::Pending { until, ticket }
+            } else {
+                let problem = never_confirmed();
+                AttemptEnd::GivenUp { work_item: work_item(&problem), problem }
             }
+        }
+        Outcome::Retry { after, problem } => match next(after.unwrap_or_default()) {
+            Some(at) => AttemptEnd::Retry { at, problem },
             None => AttemptEnd::GivenUp { work_item: work_item(&problem), problem },
         },
         Outcome::Reject(problem) => AttemptEnd::Rejected { work_item: work_item(&problem), problem },
-        Outcome::Unknown(problem) => match (repeatability, pause) {
-            (Repeatability::Idempotent, Some(pause)) => {
-                AttemptEnd::Unclear { at: later(now, pause), problem }
-            }
+        Outcome::Unknown(problem) => match (said.repeatability, next(Duration::ZERO)) {
+            (Repeatability::Idempotent, Some(at)) => AttemptEnd::Unclear { at, problem },
             // A question needs a ticket, and an attempt of unknown end has none: a person decides.
             (Repeatability::Idempotent | Repeatability::Queryable | Repeatability::Unsafe, _) => {
                 AttemptEnd::Unknown { work_item: work_item(&problem), problem }
@@ -258,5 +313,22 @@ fn interrupted_problem() -> Diagnostic {
         "KOP-F018",
         "Die Zustellung wurde unterbrochen; ob der Empfänger die Sendung hat, ist nicht bekannt.",
         "The delivery was interrupted; whether the receiver has the message is not known.",
+    )
+}
+
+fn takes_long(overdue: &Overdue) -> Diagnostic {
+    Diagnostic::new(
+        "KOP-F022",
+        "Die Sendung ist noch nicht beim Empfänger; es wird weiter versucht.",
+        "The message has not reached its receiver yet; attempts go on.",
+    )
+    .with_detail(format!("Empfänger „{}“, seit {}", overdue.lane, overdue.since))
+}
+
+fn never_confirmed() -> Diagnostic {
+    Diagnostic::new(
+        "KOP-F023",
+        "Der Empfänger hat die Sendung übernommen, ihren Empfang aber nie bestätigt.",
+        "The receiver took the message over and never confirmed it.",
     )
 }

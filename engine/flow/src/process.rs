@@ -47,13 +47,13 @@ pub async fn claim(
 }
 
 /// Processes one submission and returns the deliveries whose first attempt is recorded as started.
-pub async fn process(engine: &Engine, claimed: ClaimedSubmission, per_lane: u32) -> Vec<Start> {
+pub async fn process(engine: &Engine, claimed: ClaimedSubmission) -> Vec<Start> {
     let summary = claimed.submission.summary.clone();
     let id = summary.submission_id;
     let made = if summary.runs > MAX_RUNS {
         Made { problems: vec![run_too_often()], ..Made::default() }
     } else {
-        make(engine, &claimed, per_lane).await
+        make(engine, &claimed).await
     };
     let work_items: Vec<_> = made
         .problems
@@ -104,7 +104,7 @@ impl Prepared {
     }
 }
 
-async fn make(engine: &Engine, claimed: &ClaimedSubmission, per_lane: u32) -> Made {
+async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
     let mut made = Made::default();
     let tenant = &claimed.submission.summary.tenant;
     let Some(generation) = engine.parts.tenants.get(tenant) else {
@@ -155,9 +155,7 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission, per_lane: u32) -> Ma
                 }) {
                     continue;
                 }
-                match message(engine, &generation, &eingang, &hit.name, target, receiver, claimed, per_lane)
-                    .await
-                {
+                match message(engine, &generation, &eingang, &hit.name, target, receiver, claimed).await {
                     Ok((message, prepared, remarks)) => {
                         made.events.extend(remark_event(message.message_id, &remarks));
                         made.messages.push(message);
@@ -184,7 +182,6 @@ pub(crate) fn read_document(bytes: &[u8]) -> Result<(serde_json::Value, Eingang)
     Ok((serde_json::from_slice(bytes).map_err(damaged)?, serde_json::from_slice(bytes).map_err(damaged)?))
 }
 
-#[allow(clippy::too_many_arguments)] // one message is where all of these meet
 async fn message(
     engine: &Engine,
     generation: &Arc<Generation>,
@@ -193,7 +190,6 @@ async fn message(
     target: &RouteTarget,
     receiver_key: &str,
     claimed: &ClaimedSubmission,
-    per_lane: u32,
 ) -> Result<(NewMessage, Prepared, Vec<Diagnostic>), Vec<Diagnostic>> {
     let summary = &claimed.submission.summary;
     let unknown = |what: &str| {
@@ -265,10 +261,14 @@ async fn message(
         parts: parts.clone(),
         delivery: NewDelivery {
             delivery_id,
+            order: receiver.lane.reihenfolge,
+            when_parked: target.when_parked.unwrap_or(receiver.lane.bei_stau),
+            tell_after: Duration::from_secs(receiver.retry.melden_nach_s),
+            give_up_after: Duration::from_secs(receiver.retry.aufgeben_nach_s),
             first_attempt: Some(FirstAttempt {
                 attempt_id: AttemptId(ids.next()),
                 lease_for: deliver::LEASE,
-                per_lane,
+                limits: receiver.lane.limits(),
             }),
         },
     };

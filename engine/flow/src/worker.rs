@@ -16,15 +16,13 @@ pub struct WorkerOptions {
     pub processing: usize,
     /// Deliveries under way at once.
     pub deliveries: usize,
-    /// Deliveries under way at once to one receiver.
-    pub per_receiver: u32,
     /// Longest pause between two looks.
     pub look_every: Duration,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { processing: 8, deliveries: 64, per_receiver: 8, look_every: Duration::from_secs(2) }
+        Self { processing: 8, deliveries: 256, look_every: Duration::from_secs(2) }
     }
 }
 
@@ -49,6 +47,7 @@ impl Worker {
             let mut busy = false;
             busy |= self.start_processing(&tracker, &processing).await;
             busy |= self.start_deliveries(&tracker, &deliveries).await;
+            deliver::tell_overdue(&self.engine).await;
             if busy {
                 continue;
             }
@@ -78,10 +77,9 @@ impl Worker {
         for submission in claimed {
             let Ok(slot) = slots.clone().try_acquire_owned() else { break };
             let engine = self.engine.clone();
-            let per_receiver = self.options.per_receiver;
             let others = tracker.clone();
             tracker.spawn(async move {
-                let started = process::process(&engine, submission, per_receiver).await;
+                let started = process::process(&engine, submission).await;
                 drop(slot);
                 engine.wake.notify_one();
                 // Each on its own: a receiver that hangs must not hold up its neighbours.
@@ -111,7 +109,7 @@ impl Worker {
             });
             some = true;
         }
-        for claimed in deliver::claim(&self.engine, free as u32, self.options.per_receiver, None).await {
+        for claimed in deliver::claim(&self.engine, free as u32, None).await {
             let Ok(slot) = slots.clone().try_acquire_owned() else { break };
             let engine = self.engine.clone();
             tracker.spawn(async move {

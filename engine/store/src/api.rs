@@ -5,17 +5,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kop_core::{AttemptId, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
+use kop_core::{AttemptId, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
 
 use crate::{
     error::StoreError,
     records::{
-        Counts, Found, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup, WorkItemRecord,
+        Counts, Found, LaneRecord, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
+        WorkItemRecord,
     },
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
-        Interrupted, NewEvent, NewSubmission, Processed, RetryTarget, StartedAttempt, SubmissionClaim,
-        SubmissionLease,
+        Interrupted, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, RetryTarget, StartedAttempt,
+        SubmissionClaim, SubmissionLease,
     },
 };
 
@@ -65,7 +66,8 @@ pub trait Store: Send + Sync {
         now: Zeitpunkt,
     ) -> Result<(), StoreError>;
 
-    /// Leases due deliveries (sendings and questions) of lanes that are not full, tenants and lanes in turns.
+    /// Leases due deliveries (sendings and questions) of lanes that have room and do not pause, tenants and lanes in
+    /// turns. A lane that tripped and whose pause is over gets one at a time until one went well.
     async fn claim_deliveries(
         &self,
         claim: DeliveryClaim,
@@ -88,7 +90,9 @@ pub trait Store: Send + Sync {
         now: Zeitpunkt,
     ) -> Result<StartedAttempt, StoreError>;
 
-    /// Records how the delivery's running attempt ended, with the delivery's new state, in one step.
+    /// Records how the delivery's running attempt ended, with the delivery's new state and what it told about its
+    /// lane, in one step. A delivery that arrived closes its Klärungsfälle. When it no longer holds up those behind
+    /// it, the next one's turn comes.
     ///
     /// # Errors
     /// [`StoreError::StaleLease`]: someone else has taken over; nothing was recorded.
@@ -96,9 +100,21 @@ pub trait Store: Send + Sync {
         &self,
         lease: DeliveryLease,
         end: AttemptEnd,
+        health: LaneHealth,
         events: Vec<NewEvent>,
         now: Zeitpunkt,
     ) -> Result<(), StoreError>;
+
+    /// Deliveries, at most `limit`, that are neither delivered nor with a person although their time to tell one has
+    /// come.
+    async fn overdue(&self, limit: u32, now: Zeitpunkt) -> Result<Vec<Overdue>, StoreError>;
+
+    /// Opens the Klärungsfall of an overdue delivery, once; its attempts go on. False when it is settled by now or was
+    /// told before.
+    async fn tell(&self, overdue: &Overdue, item: NewWorkItem, now: Zeitpunkt) -> Result<bool, StoreError>;
+
+    /// Lanes that had failures or a limited pace; tenant by tenant.
+    async fn lanes(&self, tenant: Option<&TenantId>) -> Result<Vec<LaneRecord>, StoreError>;
 
     /// Hands out, with fresh leases, up to `limit` attempts that were started and whose lease ran out without
     /// an end. Their lanes count as busy until they are finished. A store that is opened for serving ends all
@@ -126,7 +142,7 @@ pub trait Store: Send + Sync {
         now: Zeitpunkt,
     ) -> Result<(), StoreError>;
 
-    /// A person closes a Klärungsfall.
+    /// A person closes a Klärungsfall. Where it was about a refused or unclear delivery, those behind it go on.
     async fn close_work_item(
         &self,
         tenant: &TenantId,

@@ -12,6 +12,7 @@ pub mod blob;
 pub mod conformance;
 pub mod error;
 pub mod folder;
+mod pace;
 pub mod records;
 pub mod sqlite;
 pub mod steps;
@@ -22,12 +23,12 @@ pub use error::StoreError;
 pub use folder::DataFolder;
 pub use records::{
     AttemptKind, AttemptOutcome, AttemptRecord, Counts, Cursor, DeliveryRecord, DeliveryState, EventRecord,
-    Found, FoundId, MessageRecord, MessageState, PayloadPart, SubmissionDetail, SubmissionFilter,
+    Found, FoundId, LaneRecord, MessageRecord, MessageState, PayloadPart, SubmissionDetail, SubmissionFilter,
     SubmissionPage, SubmissionRecord, SubmissionState, SubmissionSummary, WorkItemGroup, WorkItemRecord,
 };
 pub use sqlite::SqliteStore;
 pub use steps::{
     Accepted, AccessEntry, Assigned, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim,
-    DeliveryLease, FirstAttempt, Interrupted, NewDelivery, NewEvent, NewMessage, NewSubmission, NewWorkItem,
-    Processed, RetryTarget, StartedAttempt, SubmissionClaim, SubmissionLease,
+    DeliveryLease, FirstAttempt, Interrupted, Lanes, NewDelivery, NewEvent, NewMessage, NewSubmission,
+    NewWorkItem, Overdue, Processed, RetryTarget, StartedAttempt, SubmissionClaim, SubmissionLease,
 };

@@ -217,12 +217,31 @@ pub struct DeliveryRecord {
     pub state: DeliveryState,
     /// Earliest moment of the next attempt or question, where one is to come.
     pub next_try_at: Option<Zeitpunkt>,
+    /// Waits for its turn behind others of its lane.
+    pub queued: bool,
+    /// From then on no attempt is begun.
+    pub give_up_at: Zeitpunkt,
     /// Attempts to send that were started; counted anew after a person had it tried again.
     pub attempts: u32,
     /// Proof, once delivered.
     pub receipt: Option<Receipt>,
     /// What to ask with, while `nachverfolgt`.
     pub ticket: Option<Ticket>,
+}
+
+/// How a lane is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LaneRecord {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The receiver's name.
+    pub lane: String,
+    /// Failed attempts since the last one that went well.
+    pub failures: u32,
+    /// Pauses since the last attempt that went well.
+    pub trips: u32,
+    /// End of the pause, where the lane tripped; a moment in the past means that one attempt at a time finds out.
+    pub paused_until: Option<Zeitpunkt>,
 }
 
 /// An attempt as stored.

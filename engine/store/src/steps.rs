@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What a store is told: the steps of a submission's life and the leases that guard them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kop_core::{
-    AttemptId, ContentHash, DeliveryId, Diagnostic, MessageId, Part, Receipt, SubmissionId, TenantId, Ticket,
-    VorgangId, WorkItemId, clock::Zeitpunkt, diagnostic::Class,
+    AttemptId, ContentHash, DeliveryId, Diagnostic, LaneLimits, MessageId, Order, Part, Receipt,
+    SubmissionId, TenantId, Ticket, VorgangId, WhenParked, WorkItemId, clock::Zeitpunkt, diagnostic::Class,
 };
 
 use crate::records::{
@@ -159,6 +159,8 @@ pub mod event {
     pub const UNKLAR: &str = "unklar";
     /// A person had it tried again (von).
     pub const NEU_ANGESTOSSEN: &str = "neu-angestossen";
+    /// Not delivered for so long that a person is told; attempts go on (seit).
+    pub const VERZOEGERT: &str = "verzoegert";
     /// A person saw the application's values unmasked (von).
     pub const EINGESEHEN: &str = "eingesehen";
 }
@@ -200,15 +202,21 @@ pub struct SubmissionClaim {
     pub only: Option<(TenantId, SubmissionId)>,
 }
 
+/// What a lane may do, as the tenant has configured it.
+pub trait Lanes: Send + Sync {
+    /// The limits of a lane. Called within the store's step: it must be quick and touch nothing.
+    fn limits(&self, tenant: &str, lane: &str) -> LaneLimits;
+}
+
 /// Which deliveries to claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct DeliveryClaim {
     /// How long the lease lasts; longer than the longest send.
     pub lease_for: Duration,
     /// At most so many; tenants and lanes take turns.
     pub limit: u32,
-    /// At most so many at a time per tenant and lane.
-    pub per_lane: u32,
+    /// How much of each lane.
+    pub lanes: Arc<dyn Lanes>,
     /// Only this one (`kop submit`).
     pub only: Option<(TenantId, DeliveryId)>,
 }
@@ -254,8 +262,8 @@ pub struct FirstAttempt {
     pub attempt_id: AttemptId,
     /// How long the lease lasts.
     pub lease_for: Duration,
-    /// Not started (the delivery waits) when so many of the lane are under way.
-    pub per_lane: u32,
+    /// Not started (the delivery waits) when the lane has no room, pauses, or it is not the delivery's turn.
+    pub limits: LaneLimits,
 }
 
 /// The delivery of a new message; its lane is the message's receiver.
@@ -263,6 +271,15 @@ pub struct FirstAttempt {
 pub struct NewDelivery {
     /// Made by the caller.
     pub delivery_id: DeliveryId,
+    /// What it must not overtake: deliveries of the lane whose submission came earlier, and submissions that came
+    /// earlier and are not processed yet.
+    pub order: Order,
+    /// Whether those behind it wait once it is `abgewiesen` or in `klaerung`.
+    pub when_parked: WhenParked,
+    /// A person is told when it is not delivered so long after now, or after it was last tried again by a person.
+    pub tell_after: Duration,
+    /// No attempt is begun so long after now, or after it was last tried again by a person.
+    pub give_up_after: Duration,
     /// Start the first attempt in the same step, so that one commit is saved.
     pub first_attempt: Option<FirstAttempt>,
 }
@@ -321,6 +338,21 @@ pub struct StartedAttempt {
     pub attempt_id: AttemptId,
     /// Number among the attempts to send, from 1.
     pub number: u32,
+    /// [`DeliveryRecord::give_up_at`].
+    pub give_up_at: Zeitpunkt,
+}
+
+/// A delivery that is not delivered for so long that a person has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// Its receiver.
+    pub lane: String,
+    /// When its message was made.
+    pub since: Zeitpunkt,
 }
 
 /// How an attempt ended.

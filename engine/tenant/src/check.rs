@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use kop_connector_api::SettingProblem;
-use kop_core::{Diagnostic, diagnostic::Severity};
+use kop_core::{Diagnostic, diagnostic::Severity, lane::LONGEST_ATTEMPT};
 use serde_json::Value;
 
-use crate::{LoadContext, config::MandantDatei, source::SourceFile};
+use crate::{
+    LoadContext,
+    config::{EmpfaengerDatei, MandantDatei},
+    source::SourceFile,
+};
 
 /// Names of settings that hold secrets in every connector that we know of.
 const SECRET_NAMES: [&str; 6] = ["passwort", "password", "token", "geheimnis", "secret", "api_key"];
@@ -161,13 +165,39 @@ impl Check<'_> {
                     .with_hint(format!("art = \"…\" ergänzen; möglich sind: {}", known()));
                 self.problems.push(problem);
             }
-            if receiver.wiederholung.versuche == 0 {
-                self.fail(
-                    "KOP-K008",
-                    &["empfaenger", key, "wiederholung", "versuche"],
-                    "Mindestens ein Versuch ist nötig.".into(),
-                    "At least one attempt is needed.".into(),
-                );
+            self.clocks(key, receiver);
+        }
+    }
+
+    /// Clocks that contradict each other would surprise whoever set them.
+    fn clocks(&mut self, key: &str, receiver: &EmpfaengerDatei) {
+        let EmpfaengerDatei { wiederholung, bahn, .. } = receiver;
+        let longest = LONGEST_ATTEMPT.as_secs();
+        let checks = [
+            (
+                wiederholung.versuche == 0,
+                ["wiederholung", "versuche"],
+                "Mindestens ein Versuch ist nötig.".to_owned(),
+                "At least one attempt is needed.".to_owned(),
+            ),
+            (
+                wiederholung.aufgeben_nach_s <= wiederholung.melden_nach_s,
+                ["wiederholung", "aufgeben_nach_s"],
+                "Aufgegeben wird erst, nachdem jemand davon erfahren hat: aufgeben_nach_s muss größer sein als \
+                 melden_nach_s."
+                    .to_owned(),
+                "aufgeben_nach_s must be greater than melden_nach_s.".to_owned(),
+            ),
+            (
+                !(1..=longest).contains(&bahn.frist_s),
+                ["bahn", "frist_s"],
+                format!("Ein Versuch dauert mindestens 1 und höchstens {longest} Sekunden."),
+                format!("An attempt takes at least 1 and at most {longest} seconds."),
+            ),
+        ];
+        for (wrong, setting, de, en) in checks {
+            if wrong {
+                self.fail("KOP-K008", &["empfaenger", key, setting[0], setting[1]], de, en);
             }
         }
     }

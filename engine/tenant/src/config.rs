@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kop_core::{RetrySchedule, Stage};
+use kop_core::{LanePolicy, RetrySchedule, Stage, WhenParked};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -100,6 +100,9 @@ pub struct EmpfaengerDatei {
     /// Wann nach einem Fehlversuch erneut zugestellt wird.
     #[serde(default)]
     pub wiederholung: RetrySchedule,
+    /// Wie viel zugleich, wie schnell und in welcher Reihenfolge zugestellt wird.
+    #[serde(default)]
+    pub bahn: LanePolicy,
 }
 
 /// Ein Weg.
@@ -154,4 +157,8 @@ pub struct ZielDatei {
     /// Parameter, die hier statt der des Mandanten und der Zuordnung gelten.
     #[serde(default)]
     pub parameter: BTreeMap<String, String>,
+    /// Was ein Klärungsfall dieses Ziels für die folgenden Zustellungen einer geordneten Bahn bedeutet; sonst gilt die
+    /// Bahn des Empfängers.
+    #[serde(default)]
+    pub bei_stau: Option<WhenParked>,
 }

@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use kop_core::{ContentHash, Diagnostic, Eingang, RetrySchedule, Stage, TenantId, forms::KnownForms};
+use kop_core::{
+    ContentHash, Diagnostic, Eingang, LanePolicy, RetrySchedule, Stage, TenantId, WhenParked,
+    forms::KnownForms,
+};
 use kop_mapping::{Script, Tables};
 
 use crate::{condition::RouteCondition, config::CodeMitVersion, manifest::Manifest};
@@ -76,6 +79,8 @@ pub struct Receiver {
     pub settings: Arc<serde_json::Value>,
     /// When to try again.
     pub retry: RetrySchedule,
+    /// How much, how fast, in which order.
+    pub lane: LanePolicy,
 }
 
 /// Which submissions go where.
@@ -102,6 +107,8 @@ pub struct RouteTarget {
     pub sender: Option<String>,
     /// Parameters over those of tenant and mapping.
     pub parameters: BTreeMap<String, String>,
+    /// What a parked delivery means for those behind it; `None`: what the receiver's lane says.
+    pub when_parked: Option<WhenParked>,
 }
 
 /// Where a mapping's files come from.

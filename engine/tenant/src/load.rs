@@ -113,6 +113,7 @@ pub fn load_tenant(
                     },
                     stage: receiver.stufe,
                     retry: receiver.wiederholung,
+                    lane: receiver.bahn,
                 };
                 (key, Arc::new(receiver))
             })
@@ -253,6 +254,7 @@ fn build_route(
                 receivers: target.empfaenger.clone(),
                 sender: target.absender.clone(),
                 parameters: target.parameter.clone(),
+                when_parked: target.bei_stau,
             })
             .collect(),
     }

@@ -7,6 +7,7 @@ mod crash;
 mod diagnoses;
 mod hostile_scripts;
 mod judged;
+mod lanes;
 mod large;
 mod receiver;
 mod refusals;

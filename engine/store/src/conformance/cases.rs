@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use kop_core::{Receipt, Ticket, sendung::Level};
+use kop_core::{LaneHealth, Receipt, Ticket, sendung::Level};
 
 use super::fixture::{Fixture, LEASE};
 use crate::{
@@ -67,8 +67,11 @@ pub(super) async fn a_submission_goes_all_the_way(store: &dyn Store) {
     assert_eq!(twice.unwrap_err(), StoreError::StaleLease);
 
     let lease = started[0].lease.clone();
-    store.finish_attempt(lease.clone(), receipt(), Vec::new(), Fixture::at(4)).await.unwrap();
-    let again = store.finish_attempt(lease, receipt(), Vec::new(), Fixture::at(5)).await;
+    store
+        .finish_attempt(lease.clone(), receipt(), LaneHealth::Unknown, Vec::new(), Fixture::at(4))
+        .await
+        .unwrap();
+    let again = store.finish_attempt(lease, receipt(), LaneHealth::Unknown, Vec::new(), Fixture::at(5)).await;
     assert_eq!(again.unwrap_err(), StoreError::StaleLease);
 
     let detail = store.submission(&tenant, accepted.submission_id).await.unwrap();
@@ -131,7 +134,10 @@ pub(super) async fn a_failed_attempt_waits_for_its_moment(store: &dyn Store) {
     let second = store.start_attempt(&claimed.lease, fixture.attempt(), Fixture::at(1)).await;
     assert!(matches!(second, Err(StoreError::NotPossible(_))), "one attempt at a time");
     let retry = AttemptEnd::Retry { at: Fixture::at(30), problem: Fixture::problem("KOP-TEST") };
-    store.finish_attempt(started.lease, retry, Vec::new(), Fixture::at(2)).await.unwrap();
+    store
+        .finish_attempt(started.lease, retry, LaneHealth::Unknown, Vec::new(), Fixture::at(2))
+        .await
+        .unwrap();
 
     assert_eq!(store.next_due(Fixture::at(2)).await.unwrap(), Some(Fixture::at(30)));
     let early = store.claim_deliveries(Fixture::claim_deliveries(1, 1), Fixture::at(29)).await.unwrap();
@@ -142,7 +148,10 @@ pub(super) async fn a_failed_attempt_waits_for_its_moment(store: &dyn Store) {
         problem: Fixture::problem("KOP-TEST"),
         work_item: fixture.work_item("KOP-TEST-GIVEN-UP"),
     };
-    store.finish_attempt(started.lease, given_up, Vec::new(), Fixture::at(31)).await.unwrap();
+    store
+        .finish_attempt(started.lease, given_up, LaneHealth::Unknown, Vec::new(), Fixture::at(31))
+        .await
+        .unwrap();
     let detail = store.submission(&Fixture::tenant("nord"), accepted.submission_id).await.unwrap();
     assert_eq!(detail.deliveries[0].state, DeliveryState::Klaerung);
     assert_eq!(detail.work_items[0].delivery_id, Some(detail.deliveries[0].delivery_id));
@@ -200,11 +209,15 @@ pub(super) async fn an_attempt_without_end_is_recovered(store: &dyn Store) {
     assert_eq!(interrupted.attempt.attempt_id, started.attempt_id);
     assert_eq!((interrupted.attempt.ended_at, interrupted.attempt.number), (None, 1));
     assert!(store.recover(LEASE, 10, Fixture::at(101)).await.unwrap().is_empty());
-    let late = store.finish_attempt(renewed, receipt(), Vec::new(), Fixture::at(102)).await;
+    let late =
+        store.finish_attempt(renewed, receipt(), LaneHealth::Unknown, Vec::new(), Fixture::at(102)).await;
     assert_eq!(late.unwrap_err(), StoreError::StaleLease);
 
     let unclear = AttemptEnd::Unclear { at: Fixture::at(103), problem: Fixture::problem("KOP-TEST") };
-    store.finish_attempt(interrupted.claimed.lease, unclear, Vec::new(), Fixture::at(103)).await.unwrap();
+    store
+        .finish_attempt(interrupted.claimed.lease, unclear, LaneHealth::Unknown, Vec::new(), Fixture::at(103))
+        .await
+        .unwrap();
     let (claimed, started) = fixture.start_one(store, Fixture::at(103)).await;
     assert_eq!(claimed.message, interrupted.claimed.message, "the same bytes go out");
     assert_eq!(started.number, 2);
@@ -219,17 +232,26 @@ pub(super) async fn a_pending_delivery_is_asked_about(store: &dyn Store) {
     let (_, started) = fixture.start_one(store, Fixture::at(1)).await;
     let ticket = Ticket { reference: "T-1".to_owned(), ask_after: Duration::from_secs(5) };
     let pending = AttemptEnd::Pending { ticket: ticket.clone(), until: Fixture::at(10) };
-    store.finish_attempt(started.lease, pending, Vec::new(), Fixture::at(2)).await.unwrap();
+    store
+        .finish_attempt(started.lease, pending, LaneHealth::Unknown, Vec::new(), Fixture::at(2))
+        .await
+        .unwrap();
 
     let (claimed, started) = fixture.start_one(store, Fixture::at(10)).await;
     assert_eq!(claimed.delivery.ticket.as_ref(), Some(&ticket));
     assert_eq!(started.number, 1, "a question is no sending");
     let retry = AttemptEnd::Retry { at: Fixture::at(20), problem: Fixture::problem("KOP-TEST") };
-    store.finish_attempt(started.lease, retry, Vec::new(), Fixture::at(11)).await.unwrap();
+    store
+        .finish_attempt(started.lease, retry, LaneHealth::Unknown, Vec::new(), Fixture::at(11))
+        .await
+        .unwrap();
 
     let (claimed, started) = fixture.start_one(store, Fixture::at(20)).await;
     assert_eq!(claimed.delivery.ticket.as_ref(), Some(&ticket), "a failed question is asked again");
-    store.finish_attempt(started.lease, receipt(), Vec::new(), Fixture::at(21)).await.unwrap();
+    store
+        .finish_attempt(started.lease, receipt(), LaneHealth::Unknown, Vec::new(), Fixture::at(21))
+        .await
+        .unwrap();
     let detail = store.submission(&Fixture::tenant("nord"), accepted.submission_id).await.unwrap();
     let kinds: Vec<_> = detail.attempts.iter().map(|attempt| attempt.kind).collect();
     assert_eq!(kinds, [AttemptKind::Senden, AttemptKind::Nachfragen, AttemptKind::Nachfragen]);
@@ -249,7 +271,10 @@ pub(super) async fn a_person_has_a_refused_delivery_sent_again(store: &dyn Store
         problem: Fixture::problem("KOP-TEST"),
         work_item: fixture.work_item("KOP-TEST-REJECTED"),
     };
-    store.finish_attempt(started.lease, rejected, Vec::new(), Fixture::at(2)).await.unwrap();
+    store
+        .finish_attempt(started.lease, rejected, LaneHealth::Unknown, Vec::new(), Fixture::at(2))
+        .await
+        .unwrap();
     let groups = store.work_item_groups(Some(&tenant), 10).await.unwrap();
     assert_eq!((groups.len(), groups[0].count), (1, 1));
 
@@ -258,7 +283,10 @@ pub(super) async fn a_person_has_a_refused_delivery_sent_again(store: &dyn Store
     let (again, started) = fixture.start_one(store, Fixture::at(3)).await;
     assert_eq!(again.message.content_hash, claimed.message.content_hash);
     assert_eq!(started.number, 1, "a person's act begins a new round of attempts");
-    store.finish_attempt(started.lease, receipt(), Vec::new(), Fixture::at(4)).await.unwrap();
+    store
+        .finish_attempt(started.lease, receipt(), LaneHealth::Unknown, Vec::new(), Fixture::at(4))
+        .await
+        .unwrap();
     let done = store.retry(&tenant, target, "m.muster", Fixture::at(5)).await;
     assert!(matches!(done, Err(StoreError::NotPossible(_))), "what is delivered is not sent again");
     let detail = store.submission(&tenant, accepted.submission_id).await.unwrap();

@@ -1,25 +1,38 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Makes submissions, messages and moments for the suite.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kop_core::{
-    AttemptId, BlobRef, ContentHash, DeliveryId, Diagnostic, IdSource, MessageId, Part, SubmissionId,
-    TenantId, VorgangId, WorkItemId, clock::Zeitpunkt, diagnostic::Class, diagnostic::Severity,
-    ids::CountingIds,
+    AttemptId, BlobRef, ContentHash, DeliveryId, Diagnostic, IdSource, LaneLimits, MessageId, Order, Part,
+    SubmissionId, TenantId, VorgangId, WhenParked, WorkItemId, clock::Zeitpunkt, diagnostic::Class,
+    diagnostic::Severity, ids::CountingIds,
 };
 
 use crate::{
     api::Store,
     records::{PayloadPart, SubmissionState},
     steps::{
-        Accepted, ClaimedDelivery, DeliveryClaim, FirstAttempt, NewDelivery, NewMessage, NewSubmission,
-        NewWorkItem, Processed, StartedAttempt, SubmissionClaim,
+        Accepted, ClaimedDelivery, DeliveryClaim, FirstAttempt, Lanes, NewDelivery, NewMessage,
+        NewSubmission, NewWorkItem, Processed, StartedAttempt, SubmissionClaim,
     },
 };
 
 /// How long leases last in the suite.
 pub const LEASE: Duration = Duration::from_secs(60);
+
+/// The same limits for every lane.
+struct Same(LaneLimits);
+
+impl Lanes for Same {
+    fn limits(&self, _: &str, _: &str) -> LaneLimits {
+        self.0
+    }
+}
+
+fn limits(places: u32) -> LaneLimits {
+    LaneLimits { places, per_minute: None }
+}
 
 /// Makes things with ids that count upwards.
 #[derive(Default)]
@@ -113,7 +126,14 @@ impl Fixture {
             content_hash: kop_core::Sendung::content_hash(&main, &parts),
             main,
             parts,
-            delivery: NewDelivery { delivery_id: DeliveryId(self.ids.next()), first_attempt },
+            delivery: NewDelivery {
+                delivery_id: DeliveryId(self.ids.next()),
+                order: Order::Keine,
+                when_parked: WhenParked::Warten,
+                tell_after: Duration::from_secs(600),
+                give_up_after: Duration::from_secs(3600),
+                first_attempt,
+            },
         }
     }
 
@@ -124,7 +144,7 @@ impl Fixture {
 
     /// Asks for the first attempt to be started at once.
     pub fn first_attempt(&self) -> Option<FirstAttempt> {
-        Some(FirstAttempt { attempt_id: self.attempt(), lease_for: LEASE, per_lane: 1 })
+        Some(FirstAttempt { attempt_id: self.attempt(), lease_for: LEASE, limits: limits(1) })
     }
 
     /// Everything that is due, up to `limit`.
@@ -134,7 +154,12 @@ impl Fixture {
 
     /// Deliveries that are due.
     pub fn claim_deliveries(limit: u32, per_lane: u32) -> DeliveryClaim {
-        DeliveryClaim { lease_for: LEASE, limit, per_lane, only: None }
+        Self::claim_within(limit, limits(per_lane))
+    }
+
+    /// Deliveries that are due and within these limits, the same for each lane.
+    pub fn claim_within(limit: u32, limits: LaneLimits) -> DeliveryClaim {
+        DeliveryClaim { lease_for: LEASE, limit, lanes: Arc::new(Same(limits)), only: None }
     }
 
     /// The result "worked, these messages".

@@ -4,6 +4,7 @@
 
 mod cases;
 mod fixture;
+mod lanes;
 mod search;
 
 use crate::api::Store;
@@ -23,6 +24,12 @@ pub async fn run<S: Store>(mut fresh: impl FnMut() -> S) {
     cases::a_pending_delivery_is_asked_about(&fresh()).await;
     cases::a_person_has_a_refused_delivery_sent_again(&fresh()).await;
     cases::a_person_has_a_submission_processed_again(&fresh()).await;
+    lanes::an_ordered_lane_keeps_the_order_of_the_submissions(&fresh()).await;
+    lanes::a_vorgang_waits_only_for_itself(&fresh()).await;
+    lanes::a_parked_head_holds_its_lane_until_a_person_decided(&fresh()).await;
+    lanes::a_receiver_that_does_not_answer_pauses_its_lane_alone(&fresh()).await;
+    lanes::the_pace_is_kept(&fresh()).await;
+    lanes::a_person_is_told_once_and_attempts_go_on(&fresh()).await;
     search::lists_filter_and_page(&fresh()).await;
     search::short_ids_are_resolved(&fresh()).await;
 }

@@ -5,10 +5,10 @@ use kop_core::{DeliveryId, MessageId, SubmissionId, TenantId, WorkItemId, clock:
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{row, timeline::Timeline};
+use super::{row, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
-    steps::{AccessEntry, RetryTarget, event},
+    steps::{AccessEntry, NewWorkItem, Overdue, RetryTarget, event},
 };
 
 pub(super) fn retry(
@@ -49,7 +49,8 @@ fn retry_delivery(
         return Err(StoreError::NotPossible(state));
     }
     conn.execute(
-        "UPDATE delivery SET state = 'wartend', next_try_at = ?3, due_at = ?3, attempts = 0, ticket = NULL
+        "UPDATE delivery SET state = 'wartend', next_try_at = ?3, due_at = CASE WHEN queued THEN NULL ELSE ?3 END,
+             attempts = 0, ticket = NULL, tell_at = ?3 + tell_after, give_up_at = ?3 + give_up_after
          WHERE tenant = ?1 AND delivery_id = ?2",
         (key.0, &key.1, row::micros(now)),
     )?;
@@ -57,14 +58,9 @@ fn retry_delivery(
         "UPDATE message SET state = 'offen' WHERE tenant = ?1 AND message_id = ?2",
         (key.0, message.to_string()),
     )?;
-    conn.execute(
-        "UPDATE work_item SET closed_at = ?4
-         WHERE tenant = ?1 AND submission_id = ?2 AND delivery_id = ?3 AND closed_at IS NULL",
-        (key.0, submission.to_string(), &key.1, row::micros(now)),
-    )?;
-    Timeline::new(conn, tenant, submission, now)
-        .about(message, delivery)
-        .add(event::NEU_ANGESTOSSEN, &json!({ "von": who }))
+    let timeline = Timeline::new(conn, tenant, submission, now).about(message, delivery);
+    timeline.close_of_delivery(&key.1)?;
+    timeline.add(event::NEU_ANGESTOSSEN, &json!({ "von": who }))
 }
 
 fn retry_submission(
@@ -120,8 +116,41 @@ pub(super) fn close_work_item(
         )
         .optional()?
         .ok_or(StoreError::NotFound)?;
+    if let Some(delivery) = delivery {
+        let parked: bool = conn.query_row(
+            "SELECT state IN ('abgewiesen', 'klaerung') FROM delivery WHERE tenant = ?1 AND delivery_id = ?2",
+            (tenant.as_str(), delivery.to_string()),
+            |row| row.get(0),
+        )?;
+        if parked {
+            turn::let_pass(conn, tenant.as_str(), &delivery.to_string(), now)?;
+        }
+    }
     Timeline { message, delivery, ..Timeline::new(conn, tenant, submission, now) }
         .add(event::KLAERUNG_BEENDET, &json!({ "klaerungsfall": work_item, "von": who }))
+}
+
+/// Tells a person, once, that a delivery takes long.
+pub(super) fn tell(
+    conn: &Connection,
+    overdue: &Overdue,
+    item: &NewWorkItem,
+    now: Zeitpunkt,
+) -> Result<bool, StoreError> {
+    let told = conn
+        .query_row(
+            "UPDATE delivery SET tell_at = NULL WHERE tenant = ?1 AND delivery_id = ?2 AND tell_at <= ?3
+                 AND state IN ('wartend', 'laufend', 'nachverfolgt')
+             RETURNING submission_id, message_id",
+            (overdue.tenant.as_str(), overdue.delivery_id.to_string(), row::micros(now)),
+            |row| Ok((row::parsed::<SubmissionId>(row, 0)?, row::parsed::<MessageId>(row, 1)?)),
+        )
+        .optional()?;
+    let Some((submission, message)) = told else { return Ok(false) };
+    let timeline = Timeline::new(conn, &overdue.tenant, submission, now).about(message, overdue.delivery_id);
+    timeline.add(event::VERZOEGERT, &json!({ "seit": overdue.since }))?;
+    timeline.open_all("zustellung", std::slice::from_ref(item))?;
+    Ok(true)
 }
 
 pub(super) fn log_access(conn: &Connection, entry: &AccessEntry, now: Zeitpunkt) -> Result<(), StoreError> {

@@ -2,12 +2,13 @@
 //! An attempt: recorded as started before its first byte leaves, and its end together with what follows.
 
 use kop_core::{
-    AttemptId, Diagnostic, MessageId, Receipt, SubmissionId, Ticket, clock::Zeitpunkt, sendung::Level,
+    AttemptId, Diagnostic, LaneHealth, MessageId, Receipt, SubmissionId, Ticket, clock::Zeitpunkt,
+    sendung::Level,
 };
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{deliveries::kind_of, row, timeline::Timeline};
+use super::{deliveries::kind_of, lanes, row, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
     records::{AttemptKind, AttemptOutcome, DeliveryState, MessageState},
@@ -17,15 +18,17 @@ use crate::{
 struct Held {
     submission: SubmissionId,
     message: MessageId,
+    lane: String,
     state: String,
     attempts: u32,
+    give_up_at: Zeitpunkt,
     open_attempt: Option<String>,
 }
 
 /// The delivery, when the lease still holds.
 fn check(conn: &Connection, lease: &DeliveryLease) -> Result<Held, StoreError> {
     conn.prepare_cached(
-        "SELECT submission_id, message_id, state, attempts, open_attempt FROM delivery
+        "SELECT submission_id, message_id, state, attempts, open_attempt, lane, give_up_at FROM delivery
          WHERE tenant = ?1 AND delivery_id = ?2 AND token = ?3 AND lease_until IS NOT NULL",
     )?
     .query_row((lease.tenant.as_str(), lease.delivery_id.to_string(), lease.token.cast_signed()), |row| {
@@ -35,6 +38,8 @@ fn check(conn: &Connection, lease: &DeliveryLease) -> Result<Held, StoreError> {
             state: row.get(2)?,
             attempts: row.get(3)?,
             open_attempt: row.get(4)?,
+            lane: row.get(5)?,
+            give_up_at: row::moment(row, 6)?,
         })
     })
     .optional()?
@@ -75,7 +80,7 @@ pub(super) fn start(
     Timeline::new(conn, &lease.tenant, held.submission, now)
         .about(held.message, lease.delivery_id)
         .add(event::VERSUCH, &json!({ "versuch": number, "art": kind.as_str() }))?;
-    Ok(StartedAttempt { lease, attempt_id, number })
+    Ok(StartedAttempt { lease, attempt_id, number, give_up_at: held.give_up_at })
 }
 
 /// What an end means for attempt, delivery and message.
@@ -171,6 +176,7 @@ pub(super) fn finish(
     conn: &Connection,
     lease: &DeliveryLease,
     end: &AttemptEnd,
+    health: LaneHealth,
     events: &[NewEvent],
     now: Zeitpunkt,
 ) -> Result<(), StoreError> {
@@ -198,7 +204,8 @@ pub(super) fn finish(
     // A question that failed is asked again with the ticket that is there.
     conn.prepare_cached(
         "UPDATE delivery SET state = ?3, next_try_at = ?4, due_at = ?4, receipt = ?5,
-             ticket = CASE WHEN ?7 THEN ticket ELSE ?6 END, lease_until = NULL, open_attempt = NULL
+             ticket = CASE WHEN ?7 THEN ticket ELSE ?6 END, lease_until = NULL, open_attempt = NULL,
+             tell_at = CASE WHEN ?8 THEN tell_at END
          WHERE tenant = ?1 AND delivery_id = ?2",
     )?
     .execute((
@@ -209,7 +216,23 @@ pub(super) fn finish(
         effect.receipt.map(row::json).transpose()?,
         effect.ticket.map(row::json).transpose()?,
         effect.delivery == DeliveryState::Nachverfolgt && effect.ticket.is_none(),
+        effect.next_try_at.is_some(),
     ))?;
+    lanes::note(conn, tenant, &held.lane, health, now)?;
+    match effect.delivery {
+        DeliveryState::Wartend | DeliveryState::Laufend => turn::wait_for_turn(conn, tenant, &delivery, now)?,
+        DeliveryState::Zugestellt | DeliveryState::Nachverfolgt => {
+            turn::let_pass(conn, tenant, &delivery, now)?;
+        }
+        DeliveryState::Abgewiesen | DeliveryState::Klaerung => {
+            let stays: bool = conn
+                .prepare_cached("SELECT holds_parked FROM delivery WHERE tenant = ?1 AND delivery_id = ?2")?
+                .query_row((tenant, &delivery), |row| row.get(0))?;
+            if !stays {
+                turn::let_pass(conn, tenant, &delivery, now)?;
+            }
+        }
+    }
     conn.prepare_cached("UPDATE message SET state = ?3 WHERE tenant = ?1 AND message_id = ?2")?.execute((
         tenant,
         held.message.to_string(),
@@ -227,6 +250,10 @@ pub(super) fn finish(
             _ => json!({ "code": code }),
         },
     )?;
+    if effect.delivery == DeliveryState::Zugestellt {
+        // Somebody was told that it takes long: it has arrived.
+        timeline.close_of_delivery(&delivery)?;
+    }
     if let Some(item) = effect.work_item {
         timeline.open_all("zustellung", std::slice::from_ref(item))?;
     }

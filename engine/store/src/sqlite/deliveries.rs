@@ -3,53 +3,60 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use kop_core::{TenantId, clock::Zeitpunkt};
+use kop_core::{TenantId, WhenParked, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{attempts, row, timeline::Timeline, turns::take_turns};
+use super::{attempts, lanes, row, timeline::Timeline, turn, turns::take_turns};
 use crate::{
     error::StoreError,
     records::AttemptKind,
-    steps::{ClaimedDelivery, DeliveryClaim, DeliveryLease, Interrupted, NewMessage, StartedAttempt},
+    steps::{
+        ClaimedDelivery, DeliveryClaim, DeliveryLease, Interrupted, Lanes, NewDelivery, NewMessage,
+        StartedAttempt,
+    },
 };
 
-/// Stores a new message's delivery and, when asked and its lane has room, starts its first attempt.
+/// Stores a new message's delivery and, when asked, it is its turn and its lane has room, starts its first attempt.
 pub(super) fn insert(
     timeline: &Timeline<'_>,
     new: &NewMessage,
 ) -> Result<Option<StartedAttempt>, StoreError> {
     let (conn, now) = (timeline.conn, timeline.now);
-    let delivery = new.delivery.delivery_id;
+    let (tenant, lane) = (timeline.tenant.as_str(), &new.receiver);
+    let NewDelivery { delivery_id, order, when_parked, tell_after, give_up_after, first_attempt } =
+        new.delivery;
+    let place = turn::place(conn, timeline.tenant, lane, timeline.submission, delivery_id, order)?;
     conn.prepare_cached(
-        "INSERT INTO delivery (tenant, delivery_id, message_id, submission_id, lane, state, next_try_at, due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'wartend', ?6, ?6)",
+        "INSERT INTO delivery (tenant, delivery_id, message_id, submission_id, lane, state, next_try_at, due_at,
+             order_key, position, queued, holds, holds_parked, tell_after, tell_at, give_up_after, give_up_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'wartend', ?6, CASE WHEN ?9 THEN NULL ELSE ?6 END, ?7, ?8, ?9, ?10, ?11, ?12,
+             ?13, ?14, ?15)",
     )?
-    .execute((
-        timeline.tenant.as_str(),
-        delivery.to_string(),
+    .execute(rusqlite::params![
+        tenant,
+        delivery_id.to_string(),
         new.message_id.to_string(),
         timeline.submission.to_string(),
-        &new.receiver,
+        lane,
         row::micros(now),
-    ))?;
-    let Some(first) = new.delivery.first_attempt else { return Ok(None) };
-    if under_way(conn, timeline.tenant.as_str(), &new.receiver, now)? >= u64::from(first.per_lane) {
+        place.key,
+        place.position,
+        place.queued,
+        place.key.is_some(),
+        place.key.is_some() && when_parked == WhenParked::Warten,
+        row::span(tell_after),
+        row::micros(row::after(now, tell_after)),
+        row::span(give_up_after),
+        row::micros(row::after(now, give_up_after)),
+    ])?;
+    let Some(first) = first_attempt.filter(|_| !place.queued) else { return Ok(None) };
+    if lanes::room(conn, tenant, lane, first.limits, now)? == 0 {
         return Ok(None);
     }
-    let lease = lease(conn, timeline.tenant.as_str(), &delivery.to_string(), first.lease_for, now)?
-        .ok_or(StoreError::StaleLease)?;
+    let lease =
+        lease(conn, tenant, &delivery_id.to_string(), first.lease_for, now)?.ok_or(StoreError::StaleLease)?;
+    lanes::spend(conn, tenant, lane, first.limits, 1, now)?;
     attempts::start(conn, lease, first.attempt_id, now).map(Some)
-}
-
-/// Deliveries of a lane that occupy a place: leased, or with an attempt whose end nobody recorded.
-fn under_way(conn: &Connection, tenant: &str, lane: &str, now: Zeitpunkt) -> Result<u64, StoreError> {
-    let count: i64 = conn
-        .prepare_cached(
-            "SELECT count(*) FROM delivery WHERE tenant = ?1 AND lane = ?2 AND lease_until IS NOT NULL
-             AND (lease_until > ?3 OR open_attempt IS NOT NULL)",
-        )?
-        .query_row((tenant, lane, row::micros(now)), |row| row.get(0))?;
-    Ok(count.unsigned_abs())
 }
 
 /// Leases one delivery if it is due. A question keeps its state, a sending is under way from here on.
@@ -94,7 +101,7 @@ pub(super) fn claim(
     now: Zeitpunkt,
 ) -> Result<Vec<ClaimedDelivery>, StoreError> {
     let chosen = match &claim.only {
-        Some((tenant, id)) => one(conn, tenant, &id.to_string(), claim.per_lane, now)?,
+        Some((tenant, id)) => one(conn, tenant, &id.to_string(), &*claim.lanes, now)?,
         None => due(conn, claim, last, now)?,
     };
     let mut claimed = Vec::with_capacity(chosen.len());
@@ -103,6 +110,8 @@ pub(super) fn claim(
             claimed.push(load(conn, lease)?);
         }
     }
+    let begun = claimed.iter().map(|one| (one.delivery.tenant.as_str(), one.delivery.lane.as_str()));
+    lanes::spend_all(conn, begun, |tenant, lane| claim.lanes.limits(tenant, lane), now)?;
     Ok(claimed)
 }
 
@@ -110,7 +119,7 @@ fn one(
     conn: &Connection,
     tenant: &TenantId,
     delivery: &str,
-    per_lane: u32,
+    lanes: &dyn Lanes,
     now: Zeitpunkt,
 ) -> Result<Vec<(String, String)>, StoreError> {
     let lane: String = conn.query_row(
@@ -118,12 +127,12 @@ fn one(
         (tenant.as_str(), delivery),
         |row| row.get(0),
     )?;
-    let full = under_way(conn, tenant.as_str(), &lane, now)? >= u64::from(per_lane);
+    let full = lanes::room(conn, tenant.as_str(), &lane, lanes.limits(tenant.as_str(), &lane), now)? == 0;
     Ok(if full { Vec::new() } else { vec![(tenant.to_string(), delivery.to_owned())] })
 }
 
 /// A tenant's lanes, each with its due deliveries.
-type Lanes = Vec<(String, VecDeque<String>)>;
+type DueOfLanes = Vec<(String, VecDeque<String>)>;
 
 /// Due deliveries: tenants take turns, and within a tenant its lanes do.
 fn due(
@@ -147,14 +156,14 @@ fn due(
         "SELECT delivery_id FROM delivery WHERE tenant = ?1 AND lane = ?2 AND due_at <= ?3
          ORDER BY due_at LIMIT ?4",
     )?;
-    let mut tenants: Vec<(String, Lanes)> = Vec::new();
+    let mut tenants: Vec<(String, DueOfLanes)> = Vec::new();
     let (mut tenant, mut lane) = (String::new(), String::new());
     while let Some(found) =
         next_lane.query_row((&tenant, &lane), |row| Ok((row.get(0)?, row.get(1)?))).optional()?
     {
         (tenant, lane) = found;
-        let busy = under_way(conn, &tenant, &lane, now)?;
-        let room = u64::from(claim.per_lane).saturating_sub(busy).min(u64::from(claim.limit));
+        let room = lanes::room(conn, &tenant, &lane, claim.lanes.limits(&tenant, &lane), now)?;
+        let room = room.min(u64::from(claim.limit));
         let ids = of_lane
             .query_map((&tenant, &lane, row::micros(now), room.cast_signed()), |row| row.get(0))?
             .collect::<Result<VecDeque<String>, _>>()?;

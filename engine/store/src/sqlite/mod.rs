@@ -5,12 +5,14 @@
 mod acts;
 mod attempts;
 mod deliveries;
+mod lanes;
 mod query;
 mod readers;
 mod row;
 mod schema;
 mod submissions;
 mod timeline;
+mod turn;
 mod turns;
 mod writer;
 
@@ -21,7 +23,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use kop_core::{AttemptId, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
+use kop_core::{AttemptId, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
 use rusqlite::Connection;
 
 use self::{deliveries::LastServed, readers::Readers, writer::Writer};
@@ -29,12 +31,13 @@ use crate::{
     api::Store,
     error::StoreError,
     records::{
-        Counts, Found, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup, WorkItemRecord,
+        Counts, Found, LaneRecord, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
+        WorkItemRecord,
     },
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
-        Interrupted, NewEvent, NewSubmission, Processed, RetryTarget, StartedAttempt, SubmissionClaim,
-        SubmissionLease,
+        Interrupted, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, RetryTarget, StartedAttempt,
+        SubmissionClaim, SubmissionLease,
     },
 };
 
@@ -250,10 +253,25 @@ impl Store for SqliteStore {
         &self,
         lease: DeliveryLease,
         end: AttemptEnd,
+        health: LaneHealth,
         events: Vec<NewEvent>,
         now: Zeitpunkt,
     ) -> Result<(), StoreError> {
-        self.writer.run(move |conn| attempts::finish(conn, &lease, &end, &events, now)).await
+        self.writer.run(move |conn| attempts::finish(conn, &lease, &end, health, &events, now)).await
+    }
+
+    async fn overdue(&self, limit: u32, now: Zeitpunkt) -> Result<Vec<Overdue>, StoreError> {
+        self.readers.run(move |conn| query::overdue(conn, limit, now)).await
+    }
+
+    async fn tell(&self, overdue: &Overdue, item: NewWorkItem, now: Zeitpunkt) -> Result<bool, StoreError> {
+        let overdue = overdue.clone();
+        self.writer.run(move |conn| acts::tell(conn, &overdue, &item, now)).await
+    }
+
+    async fn lanes(&self, tenant: Option<&TenantId>) -> Result<Vec<LaneRecord>, StoreError> {
+        let tenant = tenant.cloned();
+        self.readers.run(move |conn| lanes::all(conn, tenant.as_ref())).await
     }
 
     async fn recover(

@@ -13,6 +13,7 @@ use crate::{
         Counts, Cursor, Found, FoundId, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
         WorkItemRecord,
     },
+    steps::Overdue,
 };
 
 const LONGEST_PAGE: u32 = 1000;
@@ -28,10 +29,32 @@ pub(super) fn next_due(conn: &Connection, now: Zeitpunkt) -> Result<Option<Zeitp
                  SELECT min(due_at) AS at FROM submission WHERE state = 'eingegangen' AND due_at > ?1
                  UNION ALL SELECT min(due_at) FROM delivery WHERE due_at > ?1
                  UNION ALL SELECT min(lease_until) FROM delivery
-                     WHERE open_attempt IS NOT NULL AND lease_until > ?1)",
+                     WHERE open_attempt IS NOT NULL AND lease_until > ?1
+                 UNION ALL SELECT min(tell_at) FROM delivery WHERE tell_at > ?1
+                 UNION ALL SELECT min(paused_until) FROM lane WHERE paused_until > ?1
+                 UNION ALL SELECT min(ready_at) FROM lane WHERE ready_at > ?1)",
         )?
         .query_row([row::micros(now)], |row| row.get(0))?;
     Ok(next.and_then(|at| Zeitpunkt::from_microsecond(at).ok()))
+}
+
+pub(super) fn overdue(conn: &Connection, limit: u32, now: Zeitpunkt) -> Result<Vec<Overdue>, StoreError> {
+    let overdue = conn
+        .prepare_cached(
+            "SELECT d.tenant, d.delivery_id, d.lane, m.created_at FROM delivery d
+             JOIN message m ON m.tenant = d.tenant AND m.message_id = d.message_id
+             WHERE d.tell_at <= ?1 ORDER BY d.tell_at LIMIT ?2",
+        )?
+        .query_map((row::micros(now), limit), |row| {
+            Ok(Overdue {
+                tenant: row::parsed(row, 0)?,
+                delivery_id: row::parsed(row, 1)?,
+                lane: row.get(2)?,
+                since: row::moment(row, 3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(overdue)
 }
 
 pub(super) fn submissions(

@@ -52,6 +52,13 @@ pub(super) fn after(now: Zeitpunkt, time: std::time::Duration) -> Zeitpunkt {
     exact(now.checked_add(time).unwrap_or(Zeitpunkt::MAX))
 }
 
+/// A span of time as it is stored.
+pub(super) fn span(time: std::time::Duration) -> i64 {
+    // A century, so that no sum with a moment leaves its range.
+    const LONGEST: i64 = 100 * 365 * 24 * 3600 * 1_000_000;
+    i64::try_from(time.as_micros()).unwrap_or(LONGEST).min(LONGEST)
+}
+
 /// JSON for a column.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Document(error.to_string()))
@@ -97,7 +104,7 @@ pub(super) fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Zeitpunkt
     Zeitpunkt::from_microsecond(row.get(column)?).map_err(|error| broken(column, error))
 }
 
-fn moment_opt(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Zeitpunkt>> {
+pub(super) fn moment_opt(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Zeitpunkt>> {
     let micros: Option<i64> = row.get(column)?;
     micros.map(Zeitpunkt::from_microsecond).transpose().map_err(|error| broken(column, error))
 }
@@ -174,7 +181,7 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
 }
 
 pub(super) const DELIVERY: &str = "SELECT tenant, delivery_id, message_id, submission_id, lane, state, \
-     next_try_at, attempts, receipt, ticket FROM delivery";
+     next_try_at, attempts, receipt, ticket, queued, give_up_at FROM delivery";
 
 pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord> {
     Ok(DeliveryRecord {
@@ -188,6 +195,8 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord> {
         attempts: row.get(7)?,
         receipt: from_json_opt(row, 8)?,
         ticket: from_json_opt(row, 9)?,
+        queued: row.get(10)?,
+        give_up_at: moment(row, 11)?,
     })
 }
 

@@ -7,7 +7,7 @@ use kop_core::{SubmissionId, TenantId, VorgangId, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{deliveries, row, timeline::Timeline};
+use super::{deliveries, row, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
     records::SubmissionState,
@@ -262,6 +262,7 @@ pub(super) fn record_processed(
     }
     timeline.open_all("verarbeitung", &processed.work_items)?;
     timeline.add_all(&processed.events)?;
+    turn::advance_all(conn, lease.tenant.as_str(), now)?;
     Ok(started)
 }
 

@@ -131,7 +131,10 @@ async fn a_restart_keeps_what_was_and_ends_old_leases() {
     fixture.delivered_to(&store, "nord", "wartet", &["eins"], Fixture::at(0)).await;
     let (_, started) = fixture.start_one(&store, Fixture::at(1)).await;
     let retry = AttemptEnd::Retry { at: Fixture::at(3600), problem: Fixture::problem("KOP-TEST") };
-    store.finish_attempt(started.lease, retry, Vec::new(), Fixture::at(2)).await.unwrap();
+    store
+        .finish_attempt(started.lease, retry, kop_core::LaneHealth::Unknown, Vec::new(), Fixture::at(2))
+        .await
+        .unwrap();
     fixture.delivered_to(&store, "nord", "läuft", &["zwei"], Fixture::at(3)).await;
     let (_, running) = fixture.start_one(&store, Fixture::at(4)).await;
     let open = store.accept(fixture.submission("nord", "offen", "x"), Fixture::at(5)).await.unwrap();
@@ -149,6 +152,7 @@ async fn a_restart_keeps_what_was_and_ends_old_leases() {
     let late = store.finish_attempt(
         running.lease,
         AttemptEnd::Retry { at: Fixture::at(7), problem: Fixture::problem("KOP-TEST") },
+        kop_core::LaneHealth::Unknown,
         Vec::new(),
         Fixture::at(7),
     );

@@ -94,4 +94,15 @@ impl<'a> Timeline<'a> {
         }
         Ok(())
     }
+
+    /// Closes what is open about a delivery.
+    pub(super) fn close_of_delivery(&self, delivery: &str) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(
+                "UPDATE work_item SET closed_at = ?4
+                 WHERE tenant = ?1 AND submission_id = ?2 AND delivery_id = ?3 AND closed_at IS NULL",
+            )?
+            .execute((self.tenant.as_str(), self.submission.to_string(), delivery, row::micros(self.now)))?;
+        Ok(())
+    }
 }

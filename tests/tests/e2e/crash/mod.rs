@@ -153,6 +153,8 @@ async fn crash(mutant: Option<(PathBuf, &'static str)>, crashes: usize) -> Resul
 /// The Bauantrag goes to four receivers: two over HTTP, two into folders; failures are tried again soon.
 fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), Error> {
     let again = "erste_pause_s = 1\nlaengste_pause_s = 1\nversuche = 100";
+    // Failures in a row are what this test makes; pauses would only make it longer.
+    let lane = "nach_fehlern = 1000";
     instance.edit(CONFIG, |text| {
         let mut text = text.replace(
             "zuordnung = \"bauantrag-xbau\"\nempfaenger = [\"bauaufsicht\"]",
@@ -167,7 +169,8 @@ fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), Error> {
                 &format!(
                     "art = \"http\"\nurl = \"{}/{receiver}\"\nwiederholbar = {repeatable}\n\
                      zeitlimit_sekunden = 1\nverbindung_sekunden = 1\n\
-                     [empfaenger.{receiver}.wiederholung]\n{again}",
+                     [empfaenger.{receiver}.wiederholung]\n{again}\n\
+                     [empfaenger.{receiver}.bahn.unterbrechung]\n{lane}",
                     recorder.base
                 ),
             );

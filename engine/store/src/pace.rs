@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: EUPL-1.2
+//! How many attempts a lane's pace allows: the generic cell rate algorithm (ITU-T I.371, Annex A) in microseconds.
+//! Pure, so that every store counts alike.
+
+use std::num::NonZeroU32;
+
+const MINUTE: i64 = 60_000_000;
+
+/// The distance that attempts keep on average, and how far ahead of it they may run.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    distance: i64,
+    /// One second's worth may begin at once; a look for work takes its time.
+    ahead: i64,
+}
+
+impl Pace {
+    pub(crate) fn new(per_minute: NonZeroU32) -> Self {
+        let per_minute = i64::from(per_minute.get());
+        let distance = MINUTE / per_minute;
+        Self { distance, ahead: per_minute / 60 * distance }
+    }
+
+    /// How many may begin `now`.
+    pub(crate) fn allows(self, paced_until: i64, now: i64) -> u64 {
+        let room = self.ahead - (paced_until - now).max(0);
+        if room < 0 { 0 } else { (room / self.distance.max(1) + 1).unsigned_abs() }
+    }
+
+    /// After `count` more have begun: until when the pace is spent, and when the next one may begin.
+    pub(crate) fn spend(self, paced_until: i64, count: u64, now: i64) -> (i64, i64) {
+        let until = paced_until.max(now).saturating_add(self.distance.saturating_mul(count.cast_signed()));
+        (until, until - self.ahead)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_pace_and_lets_a_second_s_worth_begin_at_once() {
+        let slow = Pace::new(NonZeroU32::new(6).unwrap());
+        assert_eq!(slow.allows(0, 1_000), 1);
+        let (until, ready) = slow.spend(0, 1, 1_000);
+        assert_eq!((slow.allows(until, 1_001), ready), (0, 10_001_000));
+        assert_eq!(slow.allows(until, ready), 1);
+
+        let fast = Pace::new(NonZeroU32::new(600).unwrap());
+        let (mut until, mut begun) = (0, 0);
+        for now in (0..60_000_000).step_by(50_000) {
+            let count = fast.allows(until, now);
+            begun += count;
+            (until, _) = fast.spend(until, count, now);
+        }
+        assert!((600..=611).contains(&begun), "{begun} in a minute");
+    }
+}
