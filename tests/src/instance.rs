@@ -65,6 +65,19 @@ impl Instance {
         Ok(self.folder().join(script))
     }
 
+    /// Hands in the example's Bauantrag with another text for its `formData`, by `kop submit`: without a server it is
+    /// processed and delivered when this returns. What the program printed.
+    ///
+    /// # Errors
+    /// When the example lacks a file or the program cannot be started.
+    pub fn submit_bauantrag(&self, change: impl FnOnce(&str) -> String) -> Result<Output, Error> {
+        let payload = tempfile::tempdir_in(self.root.path())?;
+        copy_folder(&self.folder().join("eingaenge/ozg-cloud"), payload.path())?;
+        let file = payload.path().join("formData.json");
+        fs::write(&file, change(&fs::read_to_string(&file)?))?;
+        self.kop(&["submit", &file.to_string_lossy()])
+    }
+
     /// Waits until `count` submissions or more are there and none of them is under way any more; the rows of
     /// `kop messages list --json`, the newest first.
     ///

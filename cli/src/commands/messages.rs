@@ -2,6 +2,8 @@
 //! `kop messages`: what came in, what became of it, and trying again. Values from applications are masked;
 //! `--reveal` shows them and is logged.
 
+mod causes;
+
 use std::{
     io::{self, Write},
     path::Path,
@@ -46,11 +48,32 @@ pub(crate) enum MessagesCommand {
         #[arg(long)]
         reveal: bool,
     },
-    /// Stößt einen Eingang oder eine Zustellung neu an; gesendet werden dieselben Bytes
-    #[command(after_help = "Beispiel:\n  kop messages retry MUST-2026-000017")]
+    /// Zählt offene Klärungsfälle nach ihrer Ursache auf, die häufigste zuerst
+    #[command(
+        after_help = "Beispiele:\n  kop messages causes\n  kop messages causes --mandant musterstadt --json"
+    )]
+    Causes {
+        /// Nur dieser Mandant
+        #[arg(long)]
+        mandant: Option<TenantId>,
+        /// Höchstens so viele Ursachen
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        anzahl: u32,
+    },
+    /// Stößt einen Eingang, eine Zustellung oder alles von einer Ursache neu an; gesendet werden dieselben Bytes
+    #[command(
+        after_help = "Beispiele:\n  kop messages retry MUST-2026-000017\n  kop messages retry --cause 3f9a21c0"
+    )]
     Retry {
         /// Vorgangsnummer oder Nummer, wie bei „show“
-        nummer: String,
+        #[arg(required_unless_present = "cause", conflicts_with = "cause")]
+        nummer: Option<String>,
+        /// Alles von dieser Ursache: ihre Kennung aus „causes“, der Anfang genügt
+        #[arg(long, value_name = "KENNUNG")]
+        cause: Option<String>,
+        /// Mit --cause: nur dieser Mandant
+        #[arg(long, requires = "cause")]
+        mandant: Option<TenantId>,
     },
 }
 
@@ -107,7 +130,20 @@ pub(crate) fn run(
                 let showing = Showing { tenant: None, reveal: *reveal, lang, json };
                 show(&data.store, nummer, &showing, now, out).await
             }
-            MessagesCommand::Retry { nummer } => {
+            MessagesCommand::Causes { mandant, anzahl } => {
+                causes::list(&data.store, mandant.as_ref(), *anzahl, now, lang, json, out).await
+            }
+            MessagesCommand::Retry { cause: Some(cause), mandant, .. } => {
+                let exit = causes::retry(&data.store, mandant.as_ref(), cause, now, lang, json, out).await?;
+                drop(data);
+                if json || exit == ExitCode::from(2) {
+                    return Ok(exit);
+                }
+                say_who(&config.data_dir, lang, out)?;
+                Ok(exit)
+            }
+            MessagesCommand::Retry { nummer, .. } => {
+                let nummer = nummer.as_deref().unwrap_or_default();
                 let exit = retry(&data.store, nummer, lang, json, now, out).await?;
                 drop(data);
                 if exit == ExitCode::SUCCESS { say_who(&config.data_dir, lang, out) } else { Ok(exit) }

@@ -284,7 +284,7 @@ fn sendung(claimed: &ClaimedDelivery, generation: &Generation) -> Sendung {
     }
 }
 
-fn not_loaded() -> Diagnostic {
+pub(crate) fn not_loaded() -> Diagnostic {
     Diagnostic::new(
         "KOP-F007",
         "Die Konfiguration des Mandanten ist nicht geladen.",

@@ -8,15 +8,15 @@ use kop_core::{
     AttemptId, DeliveryId, Diagnostic, Eingang, MessageId, Part, Sendung, SubmissionId, TenantId, WorkItemId,
 };
 use kop_store::{
-    ClaimedSubmission, FirstAttempt, NewDelivery, NewEvent, NewMessage, NewWorkItem, Processed, StoreError,
-    SubmissionClaim, SubmissionState, steps::event,
+    ClaimedSubmission, FirstAttempt, NewDelivery, NewEvent, NewMessage, NewWorkItem, Origin, Processed,
+    StoreError, SubmissionClaim, SubmissionState, steps::event,
 };
 use kop_tenant::{Generation, RouteTarget};
 
 use crate::{
     ENGINE_VERSION,
     compose::{ComposeInput, PartContent, compose},
-    deliver::{self, Start},
+    deliver::{self, Start, not_loaded},
     drift,
     engine::Engine,
 };
@@ -51,14 +51,17 @@ pub async fn process(engine: &Engine, claimed: ClaimedSubmission) -> Vec<Start> 
     let summary = claimed.submission.summary.clone();
     let id = summary.submission_id;
     let made = if summary.runs > MAX_RUNS {
-        Made { problems: vec![run_too_often()], ..Made::default() }
+        Made { problems: vec![(run_too_often(), None)], ..Made::default() }
     } else {
         make(engine, &claimed).await
     };
     let work_items: Vec<_> = made
         .problems
         .into_iter()
-        .map(|problem| NewWorkItem::new(WorkItemId(engine.parts.ids.next()), vec![problem]))
+        .map(|(problem, origin)| NewWorkItem {
+            origin,
+            ..NewWorkItem::new(WorkItemId(engine.parts.ids.next()), vec![problem])
+        })
         .collect();
     let state = if work_items.is_empty() { SubmissionState::Verarbeitet } else { SubmissionState::Klaerung };
     let processed = Processed { state, messages: made.messages, work_items, events: made.events };
@@ -86,7 +89,7 @@ pub async fn process(engine: &Engine, claimed: ClaimedSubmission) -> Vec<Start> 
 struct Made {
     messages: Vec<NewMessage>,
     events: Vec<NewEvent>,
-    problems: Vec<Diagnostic>,
+    problems: Vec<(Diagnostic, Option<Origin>)>,
     starts: Vec<Prepared>,
 }
 
@@ -108,17 +111,13 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
     let mut made = Made::default();
     let tenant = &claimed.submission.summary.tenant;
     let Some(generation) = engine.parts.tenants.get(tenant) else {
-        made.problems.push(Diagnostic::new(
-            "KOP-F007",
-            "Die Konfiguration des Mandanten ist nicht geladen.",
-            "The tenant's configuration is not loaded.",
-        ));
+        made.problems.push((not_loaded(), None));
         return made;
     };
     let (json, eingang) = match read_document(&claimed.submission.document) {
         Ok(document) => document,
         Err(problem) => {
-            made.problems.push(problem);
+            made.problems.push((problem, None));
             return made;
         }
     };
@@ -128,7 +127,7 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
         match engine.parts.store.submission(tenant, claimed.submission.summary.submission_id).await {
             Ok(detail) => detail.messages,
             Err(error) => {
-                made.problems.push(error.diagnostic());
+                made.problems.push((error.diagnostic(), None));
                 return made;
             }
         }
@@ -138,12 +137,12 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
     let hits = match generation.routes_for(&eingang, &json) {
         Ok(hits) => hits,
         Err(problems) => {
-            made.problems.extend(problems);
+            made.problems.extend(problems.into_iter().map(|problem| (problem, None)));
             return made;
         }
     };
     if hits.is_empty() {
-        made.problems.push(no_route(&eingang));
+        made.problems.push((no_route(&eingang), None));
     }
     for hit in hits {
         for target in &hit.targets {
@@ -161,12 +160,27 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
                         made.messages.push(message);
                         made.starts.push(prepared);
                     }
-                    Err(problems) => made.problems.extend(problems),
+                    Err(problems) => {
+                        let origin = origin(&generation, &hit.name, target, receiver);
+                        made.problems.extend(problems.into_iter().map(|problem| (problem, origin.clone())));
+                    }
                 }
             }
         }
     }
     made
+}
+
+/// Where a message that could not be made would have come from; a mapping that is not loaded has no state to name.
+fn origin(generation: &Generation, route: &str, target: &RouteTarget, receiver: &str) -> Option<Origin> {
+    let mapping = generation.mapping(&target.mapping)?;
+    Some(Origin {
+        route: route.to_owned(),
+        receiver: receiver.to_owned(),
+        mapping: mapping.name.clone(),
+        mapping_hash: mapping.hash,
+        mapping_version: mapping.manifest.version.clone(),
+    })
 }
 
 /// Reads the stored document twice over the same bytes: as JSON for conditions, as types for everything else.

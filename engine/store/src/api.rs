@@ -164,7 +164,7 @@ pub trait Store: Send + Sync {
         submission: SubmissionId,
     ) -> Result<SubmissionDetail, StoreError>;
 
-    /// Open Klärungsfälle by cause, the most frequent first.
+    /// Open Klärungsfälle by cause, the most frequent first, each with its origins.
     async fn work_item_groups(
         &self,
         tenant: Option<&TenantId>,

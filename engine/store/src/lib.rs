@@ -23,8 +23,9 @@ pub use error::StoreError;
 pub use folder::DataFolder;
 pub use records::{
     AttemptKind, AttemptOutcome, AttemptRecord, Counts, Cursor, DeliveryRecord, DeliveryState, EventRecord,
-    Found, FoundId, LaneRecord, MessageRecord, MessageState, PayloadPart, SubmissionDetail, SubmissionFilter,
-    SubmissionPage, SubmissionRecord, SubmissionState, SubmissionSummary, WorkItemGroup, WorkItemRecord,
+    Found, FoundId, LaneRecord, MessageRecord, MessageState, Origin, OriginCount, PayloadPart,
+    SubmissionDetail, SubmissionFilter, SubmissionPage, SubmissionRecord, SubmissionState, SubmissionSummary,
+    WorkItemGroup, WorkItemRecord,
 };
 pub use sqlite::SqliteStore;
 pub use steps::{

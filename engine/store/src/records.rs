@@ -291,6 +291,35 @@ pub struct WorkItemRecord {
     pub message_id: Option<MessageId>,
     /// The delivery, where it is about one.
     pub delivery_id: Option<DeliveryId>,
+    /// Route, receiver and mapping, where it is about a message or one that was to be made.
+    pub origin: Option<Origin>,
+}
+
+/// Where a Klärungsfall comes from: what was made for whom by which state of a mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The route's name.
+    pub route: String,
+    /// The receiver's name in the tenant's configuration.
+    pub receiver: String,
+    /// Mapping's name.
+    pub mapping: String,
+    /// Mapping's hash.
+    pub mapping_hash: ContentHash,
+    /// The version that its author gave it, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping_version: Option<String>,
+}
+
+/// Open Klärungsfälle of one cause with one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OriginCount {
+    /// Where they come from.
+    pub origin: Origin,
+    /// How many are open.
+    pub count: u64,
+    /// The oldest one's opening.
+    pub oldest: Zeitpunkt,
 }
 
 /// Open Klärungsfälle of one cause.
@@ -308,6 +337,14 @@ pub struct WorkItemGroup {
     pub newest: Zeitpunkt,
     /// The oldest of them.
     pub sample: WorkItemRecord,
+    /// Where they come from, the oldest first, at most [`WorkItemGroup::ORIGINS`]. Those without an origin (e.g. no
+    /// route took the submission) are in `count` alone.
+    pub origins: Vec<OriginCount>,
+}
+
+impl WorkItemGroup {
+    /// Origins that one group names at most.
+    pub const ORIGINS: u32 = 50;
 }
 
 /// A line of the timeline.

@@ -9,7 +9,7 @@ use kop_core::{
 };
 
 use crate::records::{
-    AttemptRecord, DeliveryRecord, MessageRecord, PayloadPart, SubmissionRecord, SubmissionState,
+    AttemptRecord, DeliveryRecord, MessageRecord, Origin, PayloadPart, SubmissionRecord, SubmissionState,
 };
 
 /// What the store assigns while it accepts; both belong into the document.
@@ -94,6 +94,8 @@ pub struct NewWorkItem {
     pub message_id: Option<MessageId>,
     /// The delivery it is about.
     pub delivery_id: Option<DeliveryId>,
+    /// Where it comes from. Of one about a stored message without an origin, the store takes the message's.
+    pub origin: Option<Origin>,
 }
 
 impl NewWorkItem {
@@ -107,6 +109,7 @@ impl NewWorkItem {
             diagnostics,
             message_id: None,
             delivery_id: None,
+            origin: None,
         }
     }
 }

@@ -15,6 +15,9 @@ pub struct Manifest {
     /// Was die Zuordnung tut.
     #[serde(default)]
     pub beschreibung: String,
+    /// Version der Zuordnung, wie ihre Bearbeiter sie zählen; sie steht bei Klärungsfällen.
+    #[serde(default)]
+    pub version: Option<String>,
     /// Ziel: `<standard>/<version>/<wurzelelement>` für XÖV, sonst `csv`, `json` oder `ablage`.
     pub ziel: Target,
     /// Vorgaben für den Nachrichtenkopf.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The promises of the main path, shown on the real program from outside: HTTP in, files out.
 
+mod causes;
 mod codes;
 mod coverage;
 mod crash;

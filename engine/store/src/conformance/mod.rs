@@ -2,6 +2,7 @@
 //! What every store must do, as tests against the trait: the same suite runs for each implementation.
 //! Invented people only; the clock is the caller's.
 
+mod acts;
 mod cases;
 mod fixture;
 mod lanes;
@@ -30,6 +31,7 @@ pub async fn run<S: Store>(mut fresh: impl FnMut() -> S) {
     lanes::a_receiver_that_does_not_answer_pauses_its_lane_alone(&fresh()).await;
     lanes::the_pace_is_kept(&fresh()).await;
     lanes::a_person_is_told_once_and_attempts_go_on(&fresh()).await;
+    acts::causes_tell_where_they_come_from(&fresh()).await;
     search::lists_filter_and_page(&fresh()).await;
     search::short_ids_are_resolved(&fresh()).await;
 }

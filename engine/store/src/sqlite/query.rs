@@ -10,8 +10,8 @@ use super::row;
 use crate::{
     error::StoreError,
     records::{
-        Counts, Cursor, Found, FoundId, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
-        WorkItemRecord,
+        Counts, Cursor, Found, FoundId, OriginCount, SubmissionDetail, SubmissionFilter, SubmissionPage,
+        WorkItemGroup, WorkItemRecord,
     },
     steps::Overdue,
 };
@@ -239,9 +239,28 @@ pub(super) fn work_item_groups(
         let sample = open_work_items(conn, Some(&tenant), Some(&fingerprint), 1)?
             .pop()
             .ok_or_else(|| StoreError::Damaged("index of open work items".to_owned()))?;
-        with_sample.push(WorkItemGroup { tenant, fingerprint, count, oldest, newest, sample });
+        let origins = origins(conn, &tenant, &fingerprint)?;
+        with_sample.push(WorkItemGroup { tenant, fingerprint, count, oldest, newest, sample, origins });
     }
     Ok(with_sample)
+}
+
+/// Where the open Klärungsfälle of a cause come from.
+fn origins(conn: &Connection, tenant: &TenantId, fingerprint: &str) -> Result<Vec<OriginCount>, StoreError> {
+    list(
+        conn,
+        "SELECT origin, count(*), min(opened_at) FROM work_item
+         WHERE tenant = ?1 AND fingerprint = ?2 AND closed_at IS NULL AND origin IS NOT NULL
+         GROUP BY origin ORDER BY min(opened_at), origin LIMIT ?3",
+        (tenant.as_str(), fingerprint, WorkItemGroup::ORIGINS),
+        |row| {
+            Ok(OriginCount {
+                origin: row::from_json(row, 0)?,
+                count: row.get::<_, i64>(1)?.unsigned_abs(),
+                oldest: row::moment(row, 2)?,
+            })
+        },
+    )
 }
 
 pub(super) fn open_work_items(

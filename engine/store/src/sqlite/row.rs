@@ -89,7 +89,7 @@ where
     }
 }
 
-fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| broken(column, error))
 }
 
@@ -219,7 +219,7 @@ pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
 }
 
 pub(super) const WORK_ITEM: &str = "SELECT tenant, work_item_id, class, fingerprint, diagnostics, opened_at, \
-     closed_at, submission_id, message_id, delivery_id FROM work_item";
+     closed_at, submission_id, message_id, delivery_id, origin FROM work_item";
 
 pub(super) fn work_item(row: &Row<'_>) -> rusqlite::Result<WorkItemRecord> {
     Ok(WorkItemRecord {
@@ -233,6 +233,7 @@ pub(super) fn work_item(row: &Row<'_>) -> rusqlite::Result<WorkItemRecord> {
         submission_id: parsed(row, 7)?,
         message_id: parsed_opt::<MessageId>(row, 8)?,
         delivery_id: parsed_opt::<DeliveryId>(row, 9)?,
+        origin: from_json_opt(row, 10)?,
     })
 }
 

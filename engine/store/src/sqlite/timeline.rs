@@ -2,12 +2,13 @@
 //! Writes what happened: lines of the timeline and Klärungsfälle.
 
 use kop_core::{DeliveryId, MessageId, SubmissionId, TenantId, clock::Zeitpunkt};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
 use super::row;
 use crate::{
     error::StoreError,
+    records::Origin,
     steps::{NewEvent, NewWorkItem, event},
 };
 
@@ -65,6 +66,31 @@ impl<'a> Timeline<'a> {
         })
     }
 
+    /// The Klärungsfall's own origin, else that of the message it is about.
+    fn origin_of(
+        &self,
+        item: &NewWorkItem,
+        message: Option<MessageId>,
+    ) -> Result<Option<Origin>, StoreError> {
+        let Some(message) = message.filter(|_| item.origin.is_none()) else { return Ok(item.origin.clone()) };
+        let found = self
+            .conn
+            .prepare_cached(
+                "SELECT route, receiver, mapping, mapping_hash FROM message WHERE tenant = ?1 AND message_id = ?2",
+            )?
+            .query_row((self.tenant.as_str(), message.to_string()), |row| {
+                Ok(Origin {
+                    route: row.get(0)?,
+                    receiver: row.get(1)?,
+                    mapping: row.get(2)?,
+                    mapping_hash: row::parsed(row, 3)?,
+                    mapping_version: None,
+                })
+            })
+            .optional()?;
+        Ok(found)
+    }
+
     /// Opens Klärungsfälle, each with its line. `step` says which part of the way opened them.
     pub(super) fn open_all(&self, step: &str, items: &[NewWorkItem]) -> Result<(), StoreError> {
         for item in items {
@@ -73,8 +99,8 @@ impl<'a> Timeline<'a> {
             self.conn
                 .prepare_cached(
                     "INSERT INTO work_item (tenant, work_item_id, class, fingerprint, diagnostics, step, opened_at,
-                         submission_id, message_id, delivery_id)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                         submission_id, message_id, delivery_id, origin)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 )?
                 .execute((
                     self.tenant.as_str(),
@@ -87,6 +113,7 @@ impl<'a> Timeline<'a> {
                     self.submission.to_string(),
                     message.map(|id| id.to_string()),
                     delivery.map(|id| id.to_string()),
+                    self.origin_of(item, message)?.as_ref().map(row::json).transpose()?,
                 ))?;
             let code = item.diagnostics.first().map(|problem| problem.code.as_str());
             Self { message, delivery, ..*self }
