@@ -51,6 +51,7 @@ impl Instance {
             tenants: self.tenants.clone(),
             store: Arc::new(data.store) as Arc<dyn Store>,
             blobs: Arc::new(data.blobs),
+            archive: kop_flow::MappingArchive::new(self.config.data_dir.join("zuordnungen")),
             host: self.host.clone(),
             schemas: self.schemas.clone(),
             adapters: self.doors.adapters.clone(),

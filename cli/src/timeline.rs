@@ -74,6 +74,20 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
             format!("Angaben unverdeckt angesehen von {}", param("von")),
             format!("values seen unmasked by {}", param("von")),
         ),
+        event::ERSETZT => (
+            format!(
+                "{receiver}: ersetzt durch eine neue Sendung ({} Version), {}: {}",
+                param("version"),
+                param("von"),
+                param("grund")
+            ),
+            format!(
+                "{receiver}: replaced by a new message (version: {}), {}: {}",
+                param("version"),
+                param("von"),
+                param("grund")
+            ),
+        ),
         event::NEU_ANGESTOSSEN => {
             (format!("neu angestoßen von {}", param("von")), format!("tried again by {}", param("von")))
         }

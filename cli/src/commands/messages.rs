@@ -3,6 +3,7 @@
 //! `--reveal` shows them and is logged.
 
 mod causes;
+mod remap;
 
 use std::{
     io::{self, Write},
@@ -60,6 +61,12 @@ pub(crate) enum MessagesCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
         anzahl: u32,
     },
+    /// Bildet Sendungen noch einmal ab und zeigt, was sich unterscheidet; gesendet wird nur mit --senden und Grund
+    #[command(
+        disable_version_flag = true,
+        after_help = "Beispiele:\n  kop messages remap MUST-2026-000017 --version aktuelle\n  kop messages remap 0190f3 --version entwurf --entwurf entwuerfe/bauantrag-xbau\n  kop messages remap 0190f3 --version aktuelle --senden --grund \"Tabelle Bezirke berichtigt\""
+    )]
+    Remap(remap::RemapArgs),
     /// Stößt einen Eingang, eine Zustellung oder alles von einer Ursache neu an; gesendet werden dieselben Bytes
     #[command(
         after_help = "Beispiele:\n  kop messages retry MUST-2026-000017\n  kop messages retry --cause 3f9a21c0"
@@ -93,6 +100,10 @@ pub(crate) fn run(
     json: bool,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
+    if let MessagesCommand::Remap(args) = command {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        return runtime.block_on(remap::run(args, folder, lang, json, out));
+    }
     let config = match kop_tenant::InstanceConfig::load(folder) {
         Ok(config) => config,
         Err(found) => return problems::print(&found, lang, json, out),
@@ -133,6 +144,8 @@ pub(crate) fn run(
             MessagesCommand::Causes { mandant, anzahl } => {
                 causes::list(&data.store, mandant.as_ref(), *anzahl, now, lang, json, out).await
             }
+            // Needs the whole instance, and is gone already.
+            MessagesCommand::Remap(_) => Ok(ExitCode::SUCCESS),
             MessagesCommand::Retry { cause: Some(cause), mandant, .. } => {
                 let exit = causes::retry(&data.store, mandant.as_ref(), cause, now, lang, json, out).await?;
                 drop(data);
@@ -208,7 +221,11 @@ async fn list(
 
 /// One word for where a submission stands, the most urgent first.
 fn overall(detail: &SubmissionDetail) -> &'static str {
-    let states = || detail.deliveries.iter().map(|delivery| delivery.state);
+    // What was replaced is over; the message in its place counts.
+    let states = || {
+        let states = detail.deliveries.iter().map(|delivery| delivery.state);
+        states.filter(|state| *state != DeliveryState::Ersetzt)
+    };
     if states().any(|state| state == DeliveryState::Abgewiesen) {
         "abgewiesen"
     } else if detail.work_items.iter().any(|item| item.closed_at.is_none()) {
@@ -298,6 +315,10 @@ pub(crate) async fn show(
         let delivery = detail.deliveries.iter().find(|delivery| delivery.message_id == message.message_id);
         if let Some(reason) = delivery.and_then(|delivery| waiting(delivery, &lanes, lang, now)) {
             writeln!(out, "  {reason}")?;
+        }
+        if let Some(earlier) = message.ersetzt {
+            let instead = pick(lang, "ersetzt die Sendung", "replaces the message");
+            writeln!(out, "  {instead} {}", &earlier.to_string()[..13])?;
         }
         for part in std::iter::once(&message.main).chain(&message.parts) {
             writeln!(out, "  {} ({}, {} Bytes)", part.name, part.content_type, part.blob.size)?;
@@ -392,7 +413,9 @@ async fn retry(
         Ok(detail) => detail,
         Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
     };
-    let waits = |state| !matches!(state, DeliveryState::Zugestellt | DeliveryState::Laufend);
+    let over =
+        |state| matches!(state, DeliveryState::Zugestellt | DeliveryState::Laufend | DeliveryState::Ersetzt);
+    let waits = |state| !over(state);
     let targets: Vec<RetryTarget> = match found.id {
         FoundId::Delivery(delivery) => vec![RetryTarget::Delivery(delivery)],
         FoundId::Message(message) => detail

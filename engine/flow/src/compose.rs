@@ -35,6 +35,8 @@ pub struct ComposeInput<'a> {
     pub uuid: Uuid,
     /// When it is made.
     pub now: Zeitpunkt,
+    /// The schema package to write and validate with; else the one that is in use for the mapping's target.
+    pub package: Option<ContentHash>,
 }
 
 /// Where a part's bytes are.
@@ -154,7 +156,11 @@ fn render(schemas: &SchemaStore, input: &ComposeInput<'_>, tree: &Tree) -> Resul
     let manifest = &input.mapping.manifest;
     match &manifest.ziel {
         Target::Xoev { standard, version, root } => {
-            let package = schemas.find(standard, version).ok_or_else(|| {
+            let package = match &input.package {
+                Some(hash) => schemas.by_hash(hash),
+                None => schemas.find(standard, version),
+            };
+            let package = package.ok_or_else(|| {
                 vec![
                     Diagnostic::new(
                         "KOP-F005",

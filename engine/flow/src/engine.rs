@@ -15,7 +15,7 @@ use kop_tenant::{Generation, Receiver, Tenants};
 use kop_xml::SchemaStore;
 use tokio::sync::Notify;
 
-use crate::{blobs::StoredBlobs, drift::TestedForms};
+use crate::{archive::MappingArchive, blobs::StoredBlobs, drift::TestedForms};
 
 /// What the binary puts together.
 pub struct EngineParts {
@@ -27,6 +27,8 @@ pub struct EngineParts {
     pub store: Arc<dyn Store>,
     /// Keeps files.
     pub blobs: Arc<BlobStore>,
+    /// Keeps the states of mappings that made messages.
+    pub archive: MappingArchive,
     /// Runs scripts.
     pub host: Arc<MappingHost>,
     /// Schema packages.

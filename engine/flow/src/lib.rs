@@ -8,6 +8,7 @@
 //! This room names no vendor and no connector; the binary hands both in as registry slices.
 
 pub mod accept;
+pub mod archive;
 pub mod blobs;
 pub mod compose;
 pub mod deliver;
@@ -18,11 +19,13 @@ pub mod lineage;
 #[cfg(feature = "mutants")]
 mod mutant;
 pub mod process;
+pub mod remap;
 pub mod target;
 mod variation;
 pub mod worker;
 
 pub use accept::Reception;
+pub use archive::MappingArchive;
 pub use compose::{ComposeInput, Composed, ComposedPart, PartContent, compose};
 pub use drift::TestedForms;
 pub use engine::{Engine, EngineParts};

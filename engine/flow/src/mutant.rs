@@ -53,6 +53,7 @@ async fn again(
         stage: generation.stage,
         uuid: engine.parts.ids.next(),
         now: engine.now(),
+        package: None,
     };
     let composed = compose(&engine.parts.host, &engine.parts.schemas, input).await.ok()?;
     let mut anew = sendung.clone();

@@ -11,14 +11,15 @@ use kop_store::{
     ClaimedSubmission, FirstAttempt, NewDelivery, NewEvent, NewMessage, NewWorkItem, Origin, Processed,
     StoreError, SubmissionClaim, SubmissionState, steps::event,
 };
-use kop_tenant::{Generation, RouteTarget};
+use kop_tenant::{Generation, Receiver, RouteTarget};
 
 use crate::{
     ENGINE_VERSION,
-    compose::{ComposeInput, PartContent, compose},
+    compose::{ComposeInput, Composed, PartContent, compose},
     deliver::{self, Start, not_loaded},
     drift,
     engine::Engine,
+    remap::Pins,
 };
 
 /// Processing takes milliseconds; a lease this long only ends when its process died.
@@ -221,18 +222,20 @@ async fn message(
     let now = engine.now();
     let ids = &engine.parts.ids;
     let uuid = ids.next();
+    let parameters = generation.parameters(mapping, target);
     let composed = compose(
         &engine.parts.host,
         &engine.parts.schemas,
         ComposeInput {
             eingang: eingang.clone(),
             mapping,
-            parameters: generation.parameters(mapping, target),
+            parameters: parameters.clone(),
             reader: &receiver.identity,
             author: &author,
             stage: generation.stage,
             uuid,
             now,
+            package: None,
         },
     )
     .await
@@ -240,24 +243,21 @@ async fn message(
         problems.into_iter().map(|problem| named(problem, route, mapping)).collect::<Vec<_>>()
     })?;
 
-    let mut remarks = composed.remarks;
+    let mut remarks = composed.remarks.clone();
     if let Some(known) = drift::known(engine, mapping).await {
         remarks.extend(drift::remarks(&known, eingang, &composed.run.reads));
     }
     let tenant = &summary.tenant;
-    let failed = |error: StoreError| vec![error.diagnostic()];
-    let main_blob = engine.parts.blobs.put(tenant, composed.bytes.into()).await.map_err(failed)?;
-    let main = Part { name: composed.name, content_type: composed.content_type.into(), blob: main_blob };
-    let mut parts = Vec::with_capacity(composed.parts.len());
-    for part in composed.parts {
-        let blob = match part.content {
-            PartContent::Blob(blob) => blob,
-            PartContent::Bytes(bytes) => {
-                engine.parts.blobs.put(tenant, bytes.into()).await.map_err(failed)?
-            }
-        };
-        parts.push(Part { name: part.name, content_type: part.content_type, blob });
-    }
+    let schema_package = composed.schema_package;
+    let (main, parts) = pack(engine, tenant, composed).await?;
+    engine.parts.archive.keep(tenant, mapping).await.map_err(|error| vec![error.diagnostic()])?;
+    let pins = Pins {
+        parameters: (*parameters).clone(),
+        author,
+        reader: receiver.identity.clone(),
+        stage: generation.stage,
+        made_at: now,
+    };
     let message_id = MessageId(ids.next());
     let delivery_id = DeliveryId(ids.next());
     let message = NewMessage {
@@ -269,22 +269,21 @@ async fn message(
         generation: generation.hash,
         mapping: mapping.name.clone(),
         mapping_hash: mapping.hash,
-        schema_package: composed.schema_package,
+        schema_package,
         content_hash: Sendung::content_hash(&main, &parts),
         main: main.clone(),
         parts: parts.clone(),
-        delivery: NewDelivery {
+        pinned: pins.to_json(),
+        delivery: new_delivery(
+            receiver,
+            target,
             delivery_id,
-            order: receiver.lane.reihenfolge,
-            when_parked: target.when_parked.unwrap_or(receiver.lane.bei_stau),
-            tell_after: Duration::from_secs(receiver.retry.melden_nach_s),
-            give_up_after: Duration::from_secs(receiver.retry.aufgeben_nach_s),
-            first_attempt: Some(FirstAttempt {
+            Some(FirstAttempt {
                 attempt_id: AttemptId(ids.next()),
                 lease_for: deliver::LEASE,
                 limits: receiver.lane.limits(),
             }),
-        },
+        ),
     };
     let sendung = Sendung {
         tenant: tenant.clone(),
@@ -301,6 +300,45 @@ async fn message(
     let prepared =
         Prepared { delivery_id, sendung, receiver: receiver_key.to_owned(), generation: generation.clone() };
     Ok((message, prepared, remarks))
+}
+
+/// How a message for a receiver leaves.
+pub(crate) fn new_delivery(
+    receiver: &Receiver,
+    target: &RouteTarget,
+    delivery_id: DeliveryId,
+    first_attempt: Option<FirstAttempt>,
+) -> NewDelivery {
+    NewDelivery {
+        delivery_id,
+        order: receiver.lane.reihenfolge,
+        when_parked: target.when_parked.unwrap_or(receiver.lane.bei_stau),
+        tell_after: Duration::from_secs(receiver.retry.melden_nach_s),
+        give_up_after: Duration::from_secs(receiver.retry.aufgeben_nach_s),
+        first_attempt,
+    }
+}
+
+/// Stores what a message is made of: its main document and the parts beside it.
+pub(crate) async fn pack(
+    engine: &Engine,
+    tenant: &TenantId,
+    composed: Composed,
+) -> Result<(Part, Vec<Part>), Vec<Diagnostic>> {
+    let failed = |error: StoreError| vec![error.diagnostic()];
+    let blob = engine.parts.blobs.put(tenant, composed.bytes.into()).await.map_err(failed)?;
+    let main = Part { name: composed.name, content_type: composed.content_type.into(), blob };
+    let mut parts = Vec::with_capacity(composed.parts.len());
+    for part in composed.parts {
+        let blob = match part.content {
+            PartContent::Blob(blob) => blob,
+            PartContent::Bytes(bytes) => {
+                engine.parts.blobs.put(tenant, bytes.into()).await.map_err(failed)?
+            }
+        };
+        parts.push(Part { name: part.name, content_type: part.content_type, blob });
+    }
+    Ok((main, parts))
 }
 
 /// One line of the timeline for all that should be looked at although the message goes out.

@@ -15,8 +15,8 @@ use crate::{
     },
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
-        Interrupted, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, RetryTarget, StartedAttempt,
-        SubmissionClaim, SubmissionLease,
+        Interrupted, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement, RetryTarget,
+        StartedAttempt, SubmissionClaim, SubmissionLease,
     },
 };
 
@@ -139,6 +139,22 @@ pub trait Store: Send + Sync {
         tenant: &TenantId,
         target: RetryTarget,
         who: &str,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError>;
+
+    /// A person has another message made instead of one. In one step: the new message is stored with `ersetzt` and
+    /// its delivery waits, in the earlier one's turn; the earlier message and its delivery become `ersetzt` and hold up
+    /// nothing (one that is `zugestellt` stays so, since the receiver has it), its Klärungsfälle are closed, and it is
+    /// never sent again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotPossible`], and nothing changed: the earlier one is leased, `laufend` or `nachverfolgt`, or
+    /// was replaced already; or it is `zugestellt` or one of its attempts ended `unklar`, unless
+    /// [`Replacement::despite`]. The text is the state, or `unklar`.
+    async fn replace(
+        &self,
+        tenant: &TenantId,
+        replacement: Replacement,
         now: Zeitpunkt,
     ) -> Result<(), StoreError>;
 

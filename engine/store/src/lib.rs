@@ -31,5 +31,6 @@ pub use sqlite::SqliteStore;
 pub use steps::{
     Accepted, AccessEntry, Assigned, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim,
     DeliveryLease, FirstAttempt, Interrupted, Lanes, NewDelivery, NewEvent, NewMessage, NewSubmission,
-    NewWorkItem, Overdue, Processed, RetryTarget, StartedAttempt, SubmissionClaim, SubmissionLease,
+    NewWorkItem, Overdue, Processed, Replacement, RetryTarget, StartedAttempt, SubmissionClaim,
+    SubmissionLease,
 };

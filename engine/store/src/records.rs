@@ -69,6 +69,8 @@ words!(
         Abgewiesen = "abgewiesen",
         /// A person must look.
         Klaerung = "klaerung",
+        /// A person had another one made instead; it is not sent any more.
+        Ersetzt = "ersetzt",
     }
 );
 
@@ -87,6 +89,8 @@ words!(
         Abgewiesen = "abgewiesen",
         /// A person must look.
         Klaerung = "klaerung",
+        /// A person had another message made instead of its own; it is over.
+        Ersetzt = "ersetzt",
     }
 );
 
@@ -196,6 +200,9 @@ pub struct MessageRecord {
     pub content_hash: ContentHash,
     pub main: Part,
     pub parts: Vec<Part>,
+    pub pinned: Option<serde_json::Value>,
+    /// The message that a person had this one made instead of.
+    pub ersetzt: Option<MessageId>,
     pub state: MessageState,
     pub created_at: Zeitpunkt,
 }

@@ -164,6 +164,8 @@ pub mod event {
     pub const NEU_ANGESTOSSEN: &str = "neu-angestossen";
     /// Not delivered for so long that a person is told; attempts go on (seit).
     pub const VERZOEGERT: &str = "verzoegert";
+    /// A person had another message made instead of this one (durch: its id, version, grund, von).
+    pub const ERSETZT: &str = "ersetzt";
     /// A person saw the application's values unmasked (von).
     pub const EINGESEHEN: &str = "eingesehen";
 }
@@ -314,6 +316,8 @@ pub struct NewMessage {
     pub main: Part,
     /// Everything beside it.
     pub parts: Vec<Part>,
+    /// What it was made with beside all this, so that it can be made again; the caller's JSON, without personal data.
+    pub pinned: serde_json::Value,
     /// How it leaves.
     pub delivery: NewDelivery,
 }
@@ -405,6 +409,23 @@ pub enum AttemptEnd {
         /// For a person.
         work_item: NewWorkItem,
     },
+}
+
+/// A message that a person had made instead of another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replacement {
+    /// The message that it takes the place of.
+    pub earlier: MessageId,
+    /// The new one; its delivery waits to be claimed, whatever `first_attempt` says.
+    pub message: NewMessage,
+    /// Which state of the mapping made it, as one word for the timeline.
+    pub version: String,
+    /// The person.
+    pub who: String,
+    /// The person's reason.
+    pub reason: String,
+    /// Also when the earlier one has arrived, or may have.
+    pub despite: bool,
 }
 
 /// What a person wants tried again.

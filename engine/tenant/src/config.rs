@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use kop_core::{LanePolicy, RetrySchedule, Stage, WhenParked};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Konfiguration eines Mandanten (`mandant.toml`).
@@ -55,7 +55,7 @@ pub struct Organisationseinheit {
 }
 
 /// Code mit der Version seiner Codeliste, z. B. `{ code = "DVDV", version = "2" }`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CodeMitVersion {
     /// Code.

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use kop_core::{ContentHash, Diagnostic};
@@ -21,22 +22,27 @@ const MAX_NAME: usize = 80;
 
 /// What was read so far, by the name that diagnostics say.
 #[derive(Debug, Default)]
-pub(crate) struct Record(BTreeMap<String, ContentHash>);
+pub(crate) struct Record(BTreeMap<String, (ContentHash, Arc<str>)>);
 
 impl Record {
     /// One hash over names and contents.
     pub(crate) fn hash(&self) -> ContentHash {
-        ContentHash::of_parts(self.0.iter().map(|(name, hash)| (name.as_str(), &hash.as_bytes()[..])))
+        ContentHash::of_parts(self.0.iter().map(|(name, (hash, _))| (name.as_str(), &hash.as_bytes()[..])))
+    }
+
+    /// The texts themselves.
+    pub(crate) fn texts(&self) -> BTreeMap<String, Arc<str>> {
+        self.0.iter().map(|(name, (_, text))| (name.clone(), text.clone())).collect()
     }
 
     /// The same record with its names below another folder: an overlay has files of the same names.
     pub(crate) fn under(self, prefix: &str) -> Self {
-        Self(self.0.into_iter().map(|(name, hash)| (format!("{prefix}{name}"), hash)).collect())
+        Self(self.0.into_iter().map(|(name, read)| (format!("{prefix}{name}"), read)).collect())
     }
 
     /// Takes over what another record has read.
     pub(crate) fn extend(&mut self, other: &Record) {
-        self.0.extend(other.0.iter().map(|(name, hash)| (name.clone(), *hash)));
+        self.0.extend(other.0.iter().map(|(name, read)| (name.clone(), read.clone())));
     }
 }
 
@@ -92,7 +98,7 @@ impl Folder {
             return Err(leads_out(&name));
         }
         let text = read_bounded(&path, &name, MAX_FILE_BYTES)?;
-        record.0.insert(name.clone(), ContentHash::of(text.as_bytes()));
+        record.0.insert(name.clone(), (ContentHash::of(text.as_bytes()), text.as_str().into()));
         Ok(SourceFile::new(name, text))
     }
 

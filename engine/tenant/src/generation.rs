@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use kop_core::{
@@ -14,6 +14,7 @@ use kop_core::{
     forms::KnownForms,
 };
 use kop_mapping::{Script, Tables};
+use serde::{Deserialize, Serialize};
 
 use crate::{condition::RouteCondition, config::CodeMitVersion, manifest::Manifest};
 
@@ -54,7 +55,7 @@ pub struct Generation {
 }
 
 /// Who is named in a message's head.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Name of the authority.
     pub name: String,
@@ -145,6 +146,8 @@ pub struct LoadedMapping {
     pub overlay_parameters: BTreeMap<String, String>,
     /// Hash over everything that decides what it makes: manifest, script, modules, tables, parameters.
     pub hash: ContentHash,
+    /// The files that the hash is over, by the names that it is over, until they are kept for later runs.
+    pub sources: Mutex<Option<BTreeMap<String, Arc<str>>>>,
     /// The forms of its test payloads, once somebody has read them.
     pub tested_forms: OnceLock<Arc<KnownForms>>,
 }

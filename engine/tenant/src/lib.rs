@@ -33,7 +33,7 @@ pub use generation::{Generation, Identity, LoadedMapping, Origin, Receiver, Rout
 pub use instance::InstanceConfig;
 pub use load::{load_tenant, tenant_folders};
 pub use manifest::{Csv, Kopf, Manifest, Target, Zeichensatz};
-pub use mapping::{load_mapping, mapping_names};
+pub use mapping::{CandidateFolders, load_archived, load_candidate, load_mapping, mapping_names};
 pub use schema::{instance_schema, mandant_schema, mapping_schema};
 pub use tenants::Tenants;
 

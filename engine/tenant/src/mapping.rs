@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use kop_core::{Diagnostic, diagnostic::Severity};
@@ -21,6 +21,8 @@ use crate::{
 
 /// Folder of modules that scripts import.
 const SHARED: &str = "_gemeinsam";
+/// What the tenant laid over a mapping of the library is recorded below this name.
+const OVERLAY: &str = "mandant";
 /// Placeholders of `dateiname`.
 const PLACEHOLDERS: [&str; 5] =
     ["vorgangsnummer", "nachrichten_uuid", "prozess_id", "nachrichtentyp", "datum"];
@@ -47,6 +49,49 @@ pub fn mapping_names(dir: &Path) -> Vec<String> {
     names
 }
 
+/// Where a mapping lies that is not in use yet.
+#[derive(Clone, Copy, Debug)]
+pub struct CandidateFolders<'a> {
+    /// The mapping's own folder; modules in `_gemeinsam` beside it go before all others.
+    pub folder: &'a Path,
+    /// The tenant's folder, whose tables and parameters for the mapping are laid over it.
+    pub tenant_dir: &'a Path,
+    /// The folder of the shared mappings.
+    pub library: Option<&'a Path>,
+}
+
+/// Loads a mapping from a folder of any name as if it were in use under `name`.
+///
+/// # Errors
+/// As [`load_mapping`].
+pub fn load_candidate(
+    name: &str,
+    folders: CandidateFolders<'_>,
+    ctx: &LoadContext<'_>,
+) -> Result<LoadedMapping, Vec<Diagnostic>> {
+    let own = folders.tenant_dir.join("zuordnungen");
+    let places = Places {
+        own: Some((&own, folders.tenant_dir)),
+        library: folders.library,
+        candidate: Some(folders.folder),
+    };
+    load_from(name, &places, ctx, &mut Vec::new()).map(|(mapping, _)| mapping)
+}
+
+/// Loads a mapping from the files that its hash is over, as [`LoadedMapping::sources`] names them.
+///
+/// # Errors
+/// As [`load_mapping`].
+pub fn load_archived(
+    name: &str,
+    folder: &Path,
+    ctx: &LoadContext<'_>,
+) -> Result<LoadedMapping, Vec<Diagnostic>> {
+    let overlays = folder.join(OVERLAY);
+    let places = Places { own: Some((&overlays, folder)), library: Some(folder), candidate: None };
+    load_from(name, &places, ctx, &mut Vec::new()).map(|(mapping, _)| mapping)
+}
+
 pub(crate) fn load_recorded(
     name: &str,
     tenant_dir: Option<&Path>,
@@ -54,26 +99,49 @@ pub(crate) fn load_recorded(
     ctx: &LoadContext<'_>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<(LoadedMapping, Record), Vec<Diagnostic>> {
+    let own = tenant_dir.map(|dir| (dir.join("zuordnungen"), dir));
+    let own = own.as_ref().map(|(root, dir)| (root.as_path(), *dir));
+    load_from(name, &Places { own, library, candidate: None }, ctx, warnings)
+}
+
+/// Folders that a mapping can come from.
+struct Places<'a> {
+    /// The tenant's own mappings and overlays, and the folder that they must not lead out of.
+    own: Option<(&'a Path, &'a Path)>,
+    library: Option<&'a Path>,
+    candidate: Option<&'a Path>,
+}
+
+fn load_from(
+    name: &str,
+    places: &Places<'_>,
+    ctx: &LoadContext<'_>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<(LoadedMapping, Record), Vec<Diagnostic>> {
     let one = |problem: Diagnostic| vec![problem];
     if !is_plain_name(name) || name.starts_with('_') {
         return Err(one(bad_name("Zuordnung")));
     }
-    let own_root = tenant_dir.map(|dir| dir.join("zuordnungen"));
-    let open_own = |sub: &str| match (tenant_dir, &own_root) {
-        (Some(dir), Some(root)) => Folder::open(&root.join(sub), sub, dir).map_err(one),
-        _ => Ok(None),
+    let open_own = |sub: &str| match places.own {
+        Some((root, within)) => Folder::open(&root.join(sub), sub, within).map_err(one),
+        None => Ok(None),
     };
-    let open_shipped = |sub: &str| match library {
+    let open_shipped = |sub: &str| match places.library {
         Some(dir) => Folder::open(&dir.join(sub), sub, dir).map_err(one),
         None => Ok(None),
     };
     let own = open_own(name)?;
-    let shipped = open_shipped(name)?;
+    let shipped = match places.candidate {
+        Some(folder) => Folder::open(folder, name, folder).map_err(one)?,
+        None => open_shipped(name)?,
+    };
+    // A candidate for the tenant's own mapping takes its place.
+    let own = own.filter(|own| places.candidate.is_none() || !own.has("mapping.toml"));
     let (base, overlay, origin) = match (own, shipped) {
         (Some(own), _) if own.has("mapping.toml") => (own, None, Origin::Tenant),
         (Some(own), Some(shipped)) if shipped.has("mapping.toml") => (shipped, Some(own), Origin::Overlaid),
         (None, Some(shipped)) if shipped.has("mapping.toml") => (shipped, None, Origin::Library),
-        _ => return Err(one(not_there(name, own_root.as_deref(), library))),
+        _ => return Err(one(not_there(name, places.own.map(|(root, _)| root), places.library))),
     };
     if overlay.as_ref().is_some_and(|own| own.has("mapping.rhai")) {
         return Err(one(Diagnostic::new(
@@ -90,7 +158,11 @@ pub(crate) fn load_recorded(
     let manifest: Manifest = manifest_file.parse().map_err(one)?;
     check_manifest(&manifest, &manifest_file, ctx, &mut problems);
     let script_file = base.read("mapping.rhai", &mut record).map_err(one)?;
-    let shared = [open_own(SHARED)?, open_shipped(SHARED)?];
+    let beside = match places.candidate.and_then(Path::parent) {
+        Some(dir) => Folder::open(&dir.join(SHARED), SHARED, dir).map_err(one)?,
+        None => None,
+    };
+    let shared = [beside, open_own(SHARED)?, open_shipped(SHARED)?];
     let modules = imported(&script_file, &shared, &mut record).map_err(one)?;
     let tables = tables(&base, overlay.as_ref(), &mut record, warnings, &mut problems);
     let parameters = parameters(&base, &mut record, &mut problems);
@@ -98,7 +170,7 @@ pub(crate) fn load_recorded(
     if let Some(overlay) = &overlay {
         let mut laid_over = Record::default();
         overlay_parameters = self::parameters(overlay, &mut laid_over, &mut problems);
-        record.extend(&laid_over.under("mandant/"));
+        record.extend(&laid_over.under(&format!("{OVERLAY}/")));
     }
     let script_text: Arc<str> = script_file.text.as_str().into();
     let compiled =
@@ -116,6 +188,7 @@ pub(crate) fn load_recorded(
                 parameters,
                 overlay_parameters,
                 hash: record.hash(),
+                sources: Mutex::new(Some(record.texts())),
                 tested_forms: OnceLock::new(),
             },
             record,
@@ -256,7 +329,7 @@ fn tables(
     if let Some(overlay) = overlay {
         let mut laid_over = Record::default();
         let over = read(overlay, &mut laid_over);
-        record.extend(&laid_over.under("mandant/"));
+        record.extend(&laid_over.under(&format!("{OVERLAY}/")));
         for name in over.names().filter(|name| tables.get(name).is_none()) {
             warnings.push(
                 Diagnostic::new(

@@ -171,6 +171,7 @@ pub async fn trial(
             author: &identity("Absender im Test", "bap:000000000001"),
             stage: Stage::Test,
             now: moment(),
+            package: None,
         },
     )
     .await

@@ -6,6 +6,7 @@
 pub mod case;
 pub mod compare;
 pub mod coverage;
+pub mod difference;
 pub mod payload;
 pub mod preview;
 pub mod schema_diff;

@@ -12,6 +12,7 @@ mod lanes;
 mod large;
 mod receiver;
 mod refusals;
+mod remap;
 mod repeats;
 mod restart;
 mod selftest;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What a person sees and does about causes, messages and wrong values.
 
-use kop_core::ContentHash;
+use kop_core::{ContentHash, MessageId, Receipt, sendung::Level};
 
 use super::fixture::Fixture;
 use crate::{
     api::Store,
-    records::{Origin, SubmissionState},
-    steps::{AttemptEnd, NewWorkItem, Processed, RetryTarget},
+    error::StoreError,
+    records::{DeliveryState, MessageState, Origin, SubmissionState},
+    steps::{AttemptEnd, NewWorkItem, Processed, Replacement, RetryTarget, event},
 };
 
 pub(super) async fn causes_tell_where_they_come_from(store: &dyn Store) {
@@ -56,4 +57,72 @@ pub(super) async fn causes_tell_where_they_come_from(store: &dyn Store) {
     let target = RetryTarget::Delivery(claimed.lease.delivery_id);
     store.retry(&tenant, target, "m.muster", Fixture::at(7)).await.unwrap();
     assert!(store.work_item_groups(Some(&tenant), 10).await.unwrap().is_empty());
+}
+
+pub(super) async fn a_message_is_made_instead_of_another(store: &dyn Store) {
+    let fixture = Fixture::default();
+    let tenant = Fixture::tenant("nord");
+    let instead = |earlier: MessageId, despite: bool| Replacement {
+        earlier,
+        message: fixture.message("bauaufsicht", fixture.first_attempt()),
+        version: "aktuelle".to_owned(),
+        who: "m.muster".to_owned(),
+        reason: "Tabelle berichtigt".to_owned(),
+        despite,
+    };
+    let not_possible = |result: Result<(), StoreError>, state: &str| {
+        assert_eq!(result.unwrap_err(), StoreError::NotPossible(state.to_owned()));
+    };
+    let accepted = fixture.delivered_to(store, "nord", "A", &["bauaufsicht"], Fixture::at(0)).await;
+    let (claimed, started) = fixture.start_one(store, Fixture::at(1)).await;
+    let first = claimed.message.message_id;
+    not_possible(store.replace(&tenant, instead(first, true), Fixture::at(1)).await, "laufend");
+    let rejected = AttemptEnd::Rejected {
+        problem: Fixture::problem("KOP-TEST"),
+        work_item: fixture.work_item("KOP-TEST-REJECTED"),
+    };
+    store.finish_attempt(started.lease, rejected, Vec::new(), Fixture::at(2)).await.unwrap();
+
+    let second = instead(first, false);
+    store.replace(&tenant, second.clone(), Fixture::at(3)).await.unwrap();
+    not_possible(store.replace(&tenant, instead(first, true), Fixture::at(3)).await, "ersetzt");
+    let old = RetryTarget::Delivery(claimed.lease.delivery_id);
+    not_possible(store.retry(&tenant, old, "m.muster", Fixture::at(3)).await, "ersetzt");
+    let detail = store.submission(&tenant, accepted.submission_id).await.unwrap();
+    let message = |id: MessageId| detail.messages.iter().find(|one| one.message_id == id).unwrap();
+    assert_eq!((message(first).state, message(first).ersetzt), (MessageState::Ersetzt, None));
+    let new = message(second.message.message_id);
+    assert_eq!((new.state, new.ersetzt), (MessageState::Offen, Some(first)));
+    assert_eq!(new.pinned.as_ref(), Some(&second.message.pinned));
+    assert_ne!(new.nachrichten_uuid, message(first).nachrichten_uuid);
+    assert!(detail.work_items.iter().all(|item| item.closed_at.is_some()));
+    let line = detail.events.iter().find(|line| line.kind == event::ERSETZT).unwrap();
+    assert_eq!((line.message_id, &line.params["grund"]), (Some(first), &"Tabelle berichtigt".into()));
+
+    // Only the new one goes out. Where it may have arrived, a person has to say so twice.
+    let (claimed, started) = fixture.start_one(store, Fixture::at(4)).await;
+    assert_eq!(claimed.message.message_id, second.message.message_id);
+    let unclear = AttemptEnd::Unclear { at: Fixture::at(100), problem: Fixture::problem("KOP-TEST") };
+    store.finish_attempt(started.lease, unclear, Vec::new(), Fixture::at(5)).await.unwrap();
+    not_possible(
+        store.replace(&tenant, instead(claimed.message.message_id, false), Fixture::at(6)).await,
+        "unklar",
+    );
+    let third = instead(claimed.message.message_id, true);
+    store.replace(&tenant, third.clone(), Fixture::at(7)).await.unwrap();
+    let (claimed, started) = fixture.start_one(store, Fixture::at(200)).await;
+    assert_eq!(claimed.message.message_id, third.message.message_id);
+    let receipt = AttemptEnd::Delivered(Receipt { level: Level::Empfangen, reference: None });
+    store.finish_attempt(started.lease, receipt, Vec::new(), Fixture::at(201)).await.unwrap();
+
+    // What arrived stays so; another one beside it is sent only on the person's word.
+    let arrived = third.message.message_id;
+    not_possible(store.replace(&tenant, instead(arrived, false), Fixture::at(202)).await, "zugestellt");
+    store.replace(&tenant, instead(arrived, true), Fixture::at(203)).await.unwrap();
+    not_possible(store.replace(&tenant, instead(arrived, true), Fixture::at(204)).await, "ersetzt");
+    let detail = store.submission(&tenant, accepted.submission_id).await.unwrap();
+    let states: Vec<_> = detail.deliveries.iter().map(|delivery| delivery.state).collect();
+    let count = |state: DeliveryState| states.iter().filter(|one| **one == state).count();
+    assert_eq!((count(DeliveryState::Ersetzt), count(DeliveryState::Zugestellt)), (2, 1), "{states:?}");
+    assert_eq!(count(DeliveryState::Wartend), 1);
 }

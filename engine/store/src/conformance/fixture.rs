@@ -126,6 +126,7 @@ impl Fixture {
             content_hash: kop_core::Sendung::content_hash(&main, &parts),
             main,
             parts,
+            pinned: serde_json::json!({ "land": "01" }),
             delivery: NewDelivery {
                 delivery_id: DeliveryId(self.ids.next()),
                 order: Order::Keine,

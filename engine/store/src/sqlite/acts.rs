@@ -5,10 +5,10 @@ use kop_core::{DeliveryId, MessageId, SubmissionId, TenantId, WorkItemId, clock:
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{row, timeline::Timeline, turn};
+use super::{deliveries, row, submissions, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
-    steps::{AccessEntry, NewWorkItem, Overdue, RetryTarget, event},
+    steps::{AccessEntry, NewDelivery, NewMessage, NewWorkItem, Overdue, Replacement, RetryTarget, event},
 };
 
 pub(super) fn retry(
@@ -166,4 +166,79 @@ pub(super) fn log_access(conn: &Connection, entry: &AccessEntry, now: Zeitpunkt)
     )?;
     let Some(submission) = entry.submission_id else { return Ok(()) };
     Timeline::new(conn, &entry.tenant, submission, now).add(event::EINGESEHEN, &json!({ "von": entry.who }))
+}
+
+pub(super) fn replace(
+    conn: &Connection,
+    tenant: &TenantId,
+    replacement: &Replacement,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let earlier = replacement.earlier.to_string();
+    let (submission, delivery, state, leased, received_at, replaced, unclear) = conn.query_row(
+        "SELECT d.submission_id, d.delivery_id, d.state, d.lease_until IS NOT NULL, m.received_at,
+             EXISTS (SELECT 1 FROM message n WHERE n.tenant = ?1 AND n.ersetzt = ?2),
+             EXISTS (SELECT 1 FROM attempt a WHERE a.tenant = ?1 AND a.delivery_id = d.delivery_id
+                 AND a.outcome = 'unklar')
+         FROM message m JOIN delivery d ON d.tenant = m.tenant AND d.submission_id = m.submission_id
+             AND d.message_id = m.message_id
+         WHERE m.tenant = ?1 AND m.message_id = ?2",
+        (tenant.as_str(), &earlier),
+        |row| {
+            Ok((
+                row::parsed::<SubmissionId>(row, 0)?,
+                row::parsed::<DeliveryId>(row, 1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, bool>(3)?,
+                row.get::<_, i64>(4)?,
+                row.get::<_, bool>(5)?,
+                row.get::<_, bool>(6)?,
+            ))
+        },
+    )?;
+    if leased || matches!(state.as_str(), "laufend" | "nachverfolgt" | "ersetzt") {
+        return Err(StoreError::NotPossible(state));
+    }
+    if replaced {
+        return Err(StoreError::NotPossible("ersetzt".to_owned()));
+    }
+    let arrived = state == "zugestellt";
+    if !replacement.despite && (arrived || unclear) {
+        return Err(StoreError::NotPossible(if arrived { state } else { "unklar".to_owned() }));
+    }
+    if !arrived {
+        conn.execute(
+            "UPDATE delivery SET state = 'ersetzt', next_try_at = NULL, due_at = NULL, ticket = NULL, queued = 0,
+                 tell_at = NULL
+             WHERE tenant = ?1 AND delivery_id = ?2",
+            (tenant.as_str(), delivery.to_string()),
+        )?;
+        conn.execute(
+            "UPDATE message SET state = 'ersetzt' WHERE tenant = ?1 AND message_id = ?2",
+            (tenant.as_str(), &earlier),
+        )?;
+    }
+    conn.execute(
+        "UPDATE work_item SET closed_at = ?4
+         WHERE tenant = ?1 AND submission_id = ?2 AND delivery_id = ?3 AND closed_at IS NULL",
+        (tenant.as_str(), submission.to_string(), delivery.to_string(), row::micros(now)),
+    )?;
+    let new = NewMessage {
+        delivery: NewDelivery { first_attempt: None, ..replacement.message.delivery },
+        ..replacement.message.clone()
+    };
+    let timeline = Timeline::new(conn, tenant, submission, now);
+    timeline.about(replacement.earlier, delivery).add(
+        event::ERSETZT,
+        &json!({
+            "durch": new.message_id, "version": replacement.version, "grund": replacement.reason,
+            "von": replacement.who,
+        }),
+    )?;
+    submissions::insert_message(&timeline, &new, Some(replacement.earlier), received_at)?;
+    let timeline = timeline.about(new.message_id, new.delivery.delivery_id);
+    timeline.add(event::NACHRICHT, &json!({ "empfaenger": new.receiver, "zuordnung": new.mapping }))?;
+    deliveries::insert(&timeline, &new)?;
+    // Only now, so that the new one comes before those that the earlier one held up.
+    turn::let_pass(conn, tenant.as_str(), &delivery.to_string(), now)
 }

@@ -224,7 +224,7 @@ pub(super) fn finish(
         DeliveryState::Zugestellt | DeliveryState::Nachverfolgt => {
             turn::let_pass(conn, tenant, &delivery, now)?;
         }
-        DeliveryState::Abgewiesen | DeliveryState::Klaerung => {
+        DeliveryState::Abgewiesen | DeliveryState::Klaerung | DeliveryState::Ersetzt => {
             let stays: bool = conn
                 .prepare_cached("SELECT holds_parked FROM delivery WHERE tenant = ?1 AND delivery_id = ?2")?
                 .query_row((tenant, &delivery), |row| row.get(0))?;

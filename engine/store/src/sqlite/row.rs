@@ -157,7 +157,7 @@ pub(super) fn submission(conn: &Connection, tenant: &str, id: &str) -> rusqlite:
 
 pub(super) const MESSAGE: &str = "SELECT tenant, message_id, submission_id, route, receiver, nachrichten_uuid, \
      engine_version, generation, mapping, mapping_hash, schema_package, content_hash, main, parts, state, \
-     created_at FROM message";
+     created_at, pinned, ersetzt FROM message";
 
 pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
     Ok(MessageRecord {
@@ -175,6 +175,8 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
         content_hash: parsed(row, 11)?,
         main: from_json(row, 12)?,
         parts: from_json(row, 13)?,
+        pinned: from_json_opt(row, 16)?,
+        ersetzt: parsed_opt(row, 17)?,
         state: parsed(row, 14)?,
         created_at: moment(row, 15)?,
     })

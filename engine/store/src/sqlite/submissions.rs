@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use kop_core::{SubmissionId, TenantId, VorgangId, clock::Zeitpunkt};
+use kop_core::{MessageId, SubmissionId, TenantId, VorgangId, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
@@ -255,7 +255,7 @@ pub(super) fn record_processed(
     timeline.add(event::VERARBEITET, &json!({ "nachrichten": processed.messages.len() }))?;
     let mut started = Vec::new();
     for new in &processed.messages {
-        insert_message(conn, lease, new, received_at, now)?;
+        insert_message(&timeline, new, None, received_at)?;
         let timeline = timeline.about(new.message_id, new.delivery.delivery_id);
         timeline.add(event::NACHRICHT, &json!({ "empfaenger": new.receiver, "zuordnung": new.mapping }))?;
         started.extend(deliveries::insert(&timeline, new)?);
@@ -266,23 +266,23 @@ pub(super) fn record_processed(
     Ok(started)
 }
 
-fn insert_message(
-    conn: &Connection,
-    lease: &SubmissionLease,
+/// Stores a message of the timeline's submission; `ersetzt` names the one that it was made instead of.
+pub(super) fn insert_message(
+    timeline: &Timeline<'_>,
     new: &NewMessage,
+    ersetzt: Option<MessageId>,
     received_at: i64,
-    now: Zeitpunkt,
 ) -> Result<(), StoreError> {
-    conn.prepare_cached(
+    let statement = timeline.conn.prepare_cached(
         "INSERT INTO message (tenant, message_id, submission_id, route, receiver, nachrichten_uuid, engine_version,
              generation, mapping, mapping_hash, schema_package, content_hash, main, parts, state, created_at,
-             received_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'offen', ?15, ?16)",
-    )?
-    .execute(rusqlite::params![
-        lease.tenant.as_str(),
+             received_at, pinned, ersetzt)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'offen', ?15, ?16, ?17, ?18)",
+    );
+    statement?.execute(rusqlite::params![
+        timeline.tenant.as_str(),
         new.message_id.to_string(),
-        lease.submission_id.to_string(),
+        timeline.submission.to_string(),
         new.route,
         new.receiver,
         new.nachrichten_uuid.to_string(),
@@ -294,8 +294,10 @@ fn insert_message(
         new.content_hash.to_string(),
         row::json(&new.main)?,
         row::json(&new.parts)?,
-        row::micros(now),
+        row::micros(timeline.now),
         received_at,
+        row::json(&new.pinned)?,
+        ersetzt.map(|id| id.to_string()),
     ])?;
     Ok(())
 }
