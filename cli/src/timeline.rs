@@ -88,6 +88,14 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
                 param("grund")
             ),
         ),
+        event::KORRIGIERT => {
+            let fields = line.params["felder"].as_array().into_iter().flatten();
+            let fields = fields.filter_map(|one| one.as_str()).collect::<Vec<_>>().join(", ");
+            (
+                format!("korrigiert von {}: {fields}", param("von")),
+                format!("corrected by {}: {fields}", param("von")),
+            )
+        }
         event::NEU_ANGESTOSSEN => {
             (format!("neu angestoßen von {}", param("von")), format!("tried again by {}", param("von")))
         }

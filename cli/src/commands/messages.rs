@@ -3,6 +3,7 @@
 //! `--reveal` shows them and is logged.
 
 mod causes;
+mod correct;
 mod remap;
 
 use std::{
@@ -67,6 +68,11 @@ pub(crate) enum MessagesCommand {
         after_help = "Beispiele:\n  kop messages remap MUST-2026-000017 --version aktuelle\n  kop messages remap 0190f3 --version entwurf --entwurf entwuerfe/bauantrag-xbau\n  kop messages remap 0190f3 --version aktuelle --senden --grund \"Tabelle Bezirke berichtigt\""
     )]
     Remap(remap::RemapArgs),
+    /// Legt einen anderen Wert über eine Angabe des Antrags, mit Grund und Namen; der Antrag bleibt, wie er kam
+    #[command(
+        after_help = "Beispiel:\n  kop messages correct MUST-2026-000017 hund/wurfdatum=2024-02-29 --grund \"Anruf vom 3.3.\" --von \"E. Muster\""
+    )]
+    Correct(correct::CorrectArgs),
     /// Stößt einen Eingang, eine Zustellung oder alles von einer Ursache neu an; gesendet werden dieselben Bytes
     #[command(
         after_help = "Beispiele:\n  kop messages retry MUST-2026-000017\n  kop messages retry --cause 3f9a21c0"
@@ -146,6 +152,7 @@ pub(crate) fn run(
             }
             // Needs the whole instance, and is gone already.
             MessagesCommand::Remap(_) => Ok(ExitCode::SUCCESS),
+            MessagesCommand::Correct(args) => correct::run(&data.store, args, now, lang, json, out).await,
             MessagesCommand::Retry { cause: Some(cause), mandant, .. } => {
                 let exit = causes::retry(&data.store, mandant.as_ref(), cause, now, lang, json, out).await?;
                 drop(data);
@@ -277,8 +284,13 @@ pub(crate) async fn show(
                 serde_json::json!({ "formData": document.form_data })
             }
         });
+        let mut corrections = detail.corrections.clone();
+        for one in corrections.iter_mut().filter(|_| !reveal) {
+            one.before = one.before.as_deref().map(mask);
+            one.after = mask(&one.after);
+        }
         let value = serde_json::json!({
-            "eingang": detail.submission.summary, "zustand": overall(&detail), "dokument": document,
+            "korrekturen": corrections, "eingang": detail.submission.summary, "zustand": overall(&detail), "dokument": document,
             "sendungen": detail.messages, "zustellungen": detail.deliveries, "versuche": detail.attempts,
             "klaerungsfaelle": detail.work_items, "verlauf": detail.events,
         });
@@ -330,6 +342,22 @@ pub(crate) async fn show(
         for problem in open.iter().flat_map(|item| &item.diagnostics) {
             write!(out, "{}", problems::paragraph(problem, lang, "  ", reveal))?;
         }
+    }
+    if !detail.corrections.is_empty() {
+        writeln!(out, "\n{}", pick(lang, "Korrekturen", "Corrections"))?;
+    }
+    for one in &detail.corrections {
+        let shown = |value: &str| if reveal { value.to_owned() } else { mask(value) };
+        let before = one.before.as_deref().map_or_else(|| "–".to_owned(), shown);
+        writeln!(
+            out,
+            "  {}: {before} → {}  {} {}: {}",
+            one.path,
+            shown(&one.after),
+            local(one.at),
+            one.who,
+            one.reason
+        )?;
     }
     if let Some(document) = document {
         let heading = match (lang, reveal) {

@@ -11,6 +11,7 @@ pub mod accept;
 pub mod archive;
 pub mod blobs;
 pub mod compose;
+pub mod correction;
 pub mod deliver;
 pub mod drift;
 pub mod engine;

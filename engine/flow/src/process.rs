@@ -16,6 +16,7 @@ use kop_tenant::{Generation, Receiver, RouteTarget};
 use crate::{
     ENGINE_VERSION,
     compose::{ComposeInput, Composed, PartContent, compose},
+    correction,
     deliver::{self, Start, not_loaded},
     drift,
     engine::Engine,
@@ -115,26 +116,31 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
         made.problems.push((not_loaded(), None));
         return made;
     };
-    let (json, eingang) = match read_document(&claimed.submission.document) {
+    let (mut json, mut eingang) = match read_document(&claimed.submission.document) {
         Ok(document) => document,
         Err(problem) => {
             made.problems.push((problem, None));
             return made;
         }
     };
-    let eingang = Arc::new(eingang);
-    // Processed again after a Klärungsfall: what has its message already is not made a second time.
-    let made_before = if claimed.submission.summary.runs > 1 {
+    // Processed again after a Klärungsfall: what has its message already is not made a second time, and what a person
+    // corrected meanwhile counts. There are no corrections before the first run.
+    let (made_before, corrections) = if claimed.submission.summary.runs > 1 {
         match engine.parts.store.submission(tenant, claimed.submission.summary.submission_id).await {
-            Ok(detail) => detail.messages,
+            Ok(detail) => (detail.messages, detail.corrections),
             Err(error) => {
                 made.problems.push((error.diagnostic(), None));
                 return made;
             }
         }
     } else {
-        Vec::new()
+        (Vec::new(), Vec::new())
     };
+    if !corrections.is_empty() {
+        correction::apply(&mut eingang, &corrections);
+        json = serde_json::to_value(&eingang).unwrap_or(json);
+    }
+    let eingang = Arc::new(eingang);
     let hits = match generation.routes_for(&eingang, &json) {
         Ok(hits) => hits,
         Err(problems) => {
@@ -161,7 +167,8 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
                         made.messages.push(message);
                         made.starts.push(prepared);
                     }
-                    Err(problems) => {
+                    Err(mut problems) => {
+                        correction::tell(&mut problems, &corrections);
                         let origin = origin(&generation, &hit.name, target, receiver);
                         made.problems.extend(problems.into_iter().map(|problem| (problem, origin.clone())));
                     }

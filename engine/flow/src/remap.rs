@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     ENGINE_VERSION,
     compose::{ComposeInput, Composed, compose},
+    correction,
     deliver::not_loaded,
     engine::Engine,
     process::{new_delivery, pack, read_document},
@@ -120,7 +121,8 @@ pub async fn remake(
     version: Version,
 ) -> Result<Remade, Vec<Diagnostic>> {
     let tenant = &message.tenant;
-    let (_, eingang) = read_document(&detail.submission.document).map_err(|problem| vec![problem])?;
+    let (_, mut eingang) = read_document(&detail.submission.document).map_err(|problem| vec![problem])?;
+    correction::apply(&mut eingang, &detail.corrections);
     let then: Option<Pins> =
         message.pinned.as_ref().and_then(|pinned| serde_json::from_value(pinned.clone()).ok());
     let made_at = then.as_ref().map_or(message.created_at, |pins| pins.made_at);
@@ -157,7 +159,10 @@ pub async fn remake(
         (mapping, pins, None, generation.hash)
     };
     let with = With { mapping, eingang: Arc::new(eingang), pins, package, generation };
-    let composed = run(engine, &with, message.nachrichten_uuid).await?;
+    let composed = run(engine, &with, message.nachrichten_uuid).await.map_err(|mut problems| {
+        correction::tell(&mut problems, &detail.corrections);
+        problems
+    })?;
     Ok(Remade { composed, version, with })
 }
 

@@ -15,8 +15,8 @@ use crate::{
     },
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
-        Interrupted, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement, RetryTarget,
-        StartedAttempt, SubmissionClaim, SubmissionLease,
+        Interrupted, NewCorrections, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement,
+        RetryTarget, StartedAttempt, SubmissionClaim, SubmissionLease,
     },
 };
 
@@ -139,6 +139,21 @@ pub trait Store: Send + Sync {
         tenant: &TenantId,
         target: RetryTarget,
         who: &str,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError>;
+
+    /// A person lays values over those of a submission's document, which stays byte for byte. In one step: one row
+    /// per value, numbered on from the last, and one line of the timeline with the paths and no value. Retention
+    /// removes the rows together with the document.
+    ///
+    /// # Errors
+    /// [`StoreError::NotPossible`], and nothing changed: the submission is `eingegangen`, so that it may be under
+    /// processing (whoever processes reads the corrections of a submission that was processed before, and of no
+    /// other); or others were made since [`NewCorrections::seen`] (the text is `korrigiert`).
+    async fn correct(
+        &self,
+        tenant: &TenantId,
+        corrections: NewCorrections,
         now: Zeitpunkt,
     ) -> Result<(), StoreError>;
 

@@ -22,15 +22,15 @@ pub use blob::{BlobReader, BlobStore, BlobWriter};
 pub use error::StoreError;
 pub use folder::DataFolder;
 pub use records::{
-    AttemptKind, AttemptOutcome, AttemptRecord, Counts, Cursor, DeliveryRecord, DeliveryState, EventRecord,
-    Found, FoundId, LaneRecord, MessageRecord, MessageState, Origin, OriginCount, PayloadPart,
-    SubmissionDetail, SubmissionFilter, SubmissionPage, SubmissionRecord, SubmissionState, SubmissionSummary,
-    WorkItemGroup, WorkItemRecord,
+    AttemptKind, AttemptOutcome, AttemptRecord, CorrectionRecord, Counts, Cursor, DeliveryRecord,
+    DeliveryState, EventRecord, Found, FoundId, LaneRecord, MessageRecord, MessageState, Origin, OriginCount,
+    PayloadPart, SubmissionDetail, SubmissionFilter, SubmissionPage, SubmissionRecord, SubmissionState,
+    SubmissionSummary, WorkItemGroup, WorkItemRecord,
 };
 pub use sqlite::SqliteStore;
 pub use steps::{
     Accepted, AccessEntry, Assigned, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim,
-    DeliveryLease, FirstAttempt, Interrupted, Lanes, NewDelivery, NewEvent, NewMessage, NewSubmission,
-    NewWorkItem, Overdue, Processed, Replacement, RetryTarget, StartedAttempt, SubmissionClaim,
-    SubmissionLease,
+    DeliveryLease, FirstAttempt, Interrupted, Lanes, NewCorrection, NewCorrections, NewDelivery, NewEvent,
+    NewMessage, NewSubmission, NewWorkItem, Overdue, Processed, Replacement, RetryTarget, StartedAttempt,
+    SubmissionClaim, SubmissionLease,
 };

@@ -354,6 +354,25 @@ impl WorkItemGroup {
     pub const ORIGINS: u32 = 50;
 }
 
+/// A value that a person laid over one of the document. Both are personal data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CorrectionRecord {
+    /// Number among the submission's, from 1; of two for one field the later one counts.
+    pub seq: u32,
+    /// When.
+    pub at: Zeitpunkt,
+    /// The field, as diagnostics name it.
+    pub path: String,
+    /// What it held before, earlier corrections included; `None` where it was not there.
+    pub before: Option<String>,
+    /// What it holds now.
+    pub after: String,
+    /// The person's reason.
+    pub reason: String,
+    /// The person.
+    pub who: String,
+}
+
 /// A line of the timeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventRecord {
@@ -376,6 +395,7 @@ pub struct EventRecord {
 #[allow(missing_docs)] // each member is named by its type
 pub struct SubmissionDetail {
     pub submission: SubmissionRecord,
+    pub corrections: Vec<CorrectionRecord>,
     pub messages: Vec<MessageRecord>,
     pub deliveries: Vec<DeliveryRecord>,
     pub attempts: Vec<AttemptRecord>,

@@ -164,6 +164,8 @@ pub mod event {
     pub const NEU_ANGESTOSSEN: &str = "neu-angestossen";
     /// Not delivered for so long that a person is told; attempts go on (seit).
     pub const VERZOEGERT: &str = "verzoegert";
+    /// A person corrected values of the application (felder: paths, von, konto).
+    pub const KORRIGIERT: &str = "korrigiert";
     /// A person had another message made instead of this one (durch: its id, version, grund, von).
     pub const ERSETZT: &str = "ersetzt";
     /// A person saw the application's values unmasked (von).
@@ -409,6 +411,34 @@ pub enum AttemptEnd {
         /// For a person.
         work_item: NewWorkItem,
     },
+}
+
+/// Values that a person lays over those of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCorrections {
+    /// The submission.
+    pub submission_id: SubmissionId,
+    /// The last correction that the person saw; 0 for none.
+    pub seen: u32,
+    /// The values.
+    pub corrections: Vec<NewCorrection>,
+    /// The person's reason.
+    pub reason: String,
+    /// The person who answers for it.
+    pub who: String,
+    /// The account that it was entered under.
+    pub account: String,
+}
+
+/// One corrected value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCorrection {
+    /// The field.
+    pub path: String,
+    /// What it held.
+    pub before: Option<String>,
+    /// What it is to hold.
+    pub after: String,
 }
 
 /// A message that a person had made instead of another one.

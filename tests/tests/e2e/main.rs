@@ -3,6 +3,7 @@
 
 mod causes;
 mod codes;
+mod corrections;
 mod coverage;
 mod crash;
 mod diagnoses;

@@ -8,7 +8,9 @@ use crate::{
     api::Store,
     error::StoreError,
     records::{DeliveryState, MessageState, Origin, SubmissionState},
-    steps::{AttemptEnd, NewWorkItem, Processed, Replacement, RetryTarget, event},
+    steps::{
+        AttemptEnd, NewCorrection, NewCorrections, NewWorkItem, Processed, Replacement, RetryTarget, event,
+    },
 };
 
 pub(super) async fn causes_tell_where_they_come_from(store: &dyn Store) {
@@ -125,4 +127,44 @@ pub(super) async fn a_message_is_made_instead_of_another(store: &dyn Store) {
     let count = |state: DeliveryState| states.iter().filter(|one| **one == state).count();
     assert_eq!((count(DeliveryState::Ersetzt), count(DeliveryState::Zugestellt)), (2, 1), "{states:?}");
     assert_eq!(count(DeliveryState::Wartend), 1);
+}
+
+pub(super) async fn a_correction_lies_over_the_document(store: &dyn Store) {
+    let fixture = Fixture::default();
+    let tenant = Fixture::tenant("nord");
+    let accepted = store.accept(fixture.submission("nord", "A", "x"), Fixture::at(0)).await.unwrap();
+    let new = |seen: u32, after: &[&str]| NewCorrections {
+        submission_id: accepted.submission_id,
+        seen,
+        corrections: after
+            .iter()
+            .map(|after| NewCorrection {
+                path: "hund[1]/rufname".to_owned(),
+                before: Some("Waldi".to_owned()),
+                after: (*after).to_owned(),
+            })
+            .collect(),
+        reason: "Anruf".to_owned(),
+        who: "M. Muster".to_owned(),
+        account: "mmuster".to_owned(),
+    };
+    let refused = |state: &str| Err(StoreError::NotPossible(state.to_owned()));
+    assert_eq!(store.correct(&tenant, new(0, &["Bello"]), Fixture::at(1)).await, refused("eingegangen"));
+    let claimed = store.claim_submissions(Fixture::claim(1), Fixture::at(1)).await.unwrap().remove(0);
+    store.record_processed(claimed.lease, Fixture::processed(vec![]), Fixture::at(2)).await.unwrap();
+    let before = store.submission(&tenant, accepted.submission_id).await.unwrap();
+
+    store.correct(&tenant, new(0, &["Bello", "Rex"]), Fixture::at(3)).await.unwrap();
+    assert_eq!(store.correct(&tenant, new(0, &["Hasso"]), Fixture::at(4)).await, refused("korrigiert"));
+    store.correct(&tenant, new(2, &["Hasso"]), Fixture::at(5)).await.unwrap();
+    let foreign = store.correct(&Fixture::tenant("sued"), new(3, &["Hasso"]), Fixture::at(6)).await;
+    assert_eq!(foreign, Err(StoreError::NotFound));
+    let detail = store.submission(&tenant, accepted.submission_id).await.unwrap();
+    assert_eq!(detail.submission.document, before.submission.document, "byte for byte");
+    let kept: Vec<_> = detail.corrections.iter().map(|one| (one.seq, one.after.as_str(), one.at)).collect();
+    let (three, five) = (Fixture::at(3), Fixture::at(5));
+    assert_eq!(kept, [(1, "Bello", three), (2, "Rex", three), (3, "Hasso", five)]);
+    assert_eq!(detail.corrections[0].before.as_deref(), Some("Waldi"));
+    let line = detail.events.iter().find(|line| line.kind == event::KORRIGIERT).unwrap();
+    assert!(!line.params.to_string().contains("Bello"), "the timeline holds no value");
 }

@@ -33,6 +33,7 @@ pub async fn run<S: Store>(mut fresh: impl FnMut() -> S) {
     lanes::a_person_is_told_once_and_attempts_go_on(&fresh()).await;
     acts::causes_tell_where_they_come_from(&fresh()).await;
     acts::a_message_is_made_instead_of_another(&fresh()).await;
+    acts::a_correction_lies_over_the_document(&fresh()).await;
     search::lists_filter_and_page(&fresh()).await;
     search::short_ids_are_resolved(&fresh()).await;
 }

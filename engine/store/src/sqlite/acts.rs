@@ -8,7 +8,10 @@ use serde_json::json;
 use super::{deliveries, row, submissions, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
-    steps::{AccessEntry, NewDelivery, NewMessage, NewWorkItem, Overdue, Replacement, RetryTarget, event},
+    steps::{
+        AccessEntry, NewCorrections, NewDelivery, NewMessage, NewWorkItem, Overdue, Replacement, RetryTarget,
+        event,
+    },
 };
 
 pub(super) fn retry(
@@ -241,4 +244,46 @@ pub(super) fn replace(
     deliveries::insert(&timeline, &new)?;
     // Only now, so that the new one comes before those that the earlier one held up.
     turn::let_pass(conn, tenant.as_str(), &delivery.to_string(), now)
+}
+
+pub(super) fn correct(
+    conn: &Connection,
+    tenant: &TenantId,
+    new: &NewCorrections,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let id = new.submission_id.to_string();
+    let (state, last): (String, u32) = conn.query_row(
+        "SELECT state, (SELECT coalesce(max(seq), 0) FROM correction c
+             WHERE c.tenant = s.tenant AND c.submission_id = s.submission_id)
+         FROM submission s WHERE tenant = ?1 AND submission_id = ?2",
+        (tenant.as_str(), &id),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if state == "eingegangen" {
+        return Err(StoreError::NotPossible(state));
+    }
+    if last != new.seen {
+        return Err(StoreError::NotPossible("korrigiert".to_owned()));
+    }
+    for (seq, one) in (last + 1..).zip(&new.corrections) {
+        conn.execute(
+            "INSERT INTO correction (tenant, submission_id, seq, at, path, before, after, reason, who)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            (
+                tenant.as_str(),
+                &id,
+                seq,
+                row::micros(now),
+                &one.path,
+                &one.before,
+                &one.after,
+                &new.reason,
+                &new.who,
+            ),
+        )?;
+    }
+    let paths: Vec<_> = new.corrections.iter().map(|one| &one.path).collect();
+    Timeline::new(conn, tenant, new.submission_id, now)
+        .add(event::KORRIGIERT, &json!({ "felder": paths, "von": new.who, "konto": new.account }))
 }

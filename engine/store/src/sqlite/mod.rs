@@ -36,8 +36,8 @@ use crate::{
     },
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
-        Interrupted, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement, RetryTarget,
-        StartedAttempt, SubmissionClaim, SubmissionLease,
+        Interrupted, NewCorrections, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement,
+        RetryTarget, StartedAttempt, SubmissionClaim, SubmissionLease,
     },
 };
 
@@ -297,6 +297,16 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (tenant, who) = (tenant.clone(), who.to_owned());
         self.writer.run(move |conn| acts::retry(conn, &tenant, target, &who, now)).await
+    }
+
+    async fn correct(
+        &self,
+        tenant: &TenantId,
+        corrections: NewCorrections,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        let tenant = tenant.clone();
+        self.writer.run(move |conn| acts::correct(conn, &tenant, &corrections, now)).await
     }
 
     async fn replace(

@@ -160,6 +160,12 @@ pub(super) fn submission(
     let of = |rest: &str| format!("{rest} AND submission_id = ?2");
     Ok(SubmissionDetail {
         submission: row::submission(conn, tenant, &id)?,
+        corrections: list(
+            conn,
+            &format!("{} ORDER BY seq", of(&format!("{} WHERE tenant = ?1", row::CORRECTION))),
+            (tenant, &id),
+            row::correction,
+        )?,
         messages: list(
             conn,
             &format!(

@@ -12,8 +12,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     error::StoreError,
     records::{
-        AttemptRecord, DeliveryRecord, EventRecord, MessageRecord, SubmissionRecord, SubmissionSummary,
-        WorkItemRecord,
+        AttemptRecord, CorrectionRecord, DeliveryRecord, EventRecord, MessageRecord, SubmissionRecord,
+        SubmissionSummary, WorkItemRecord,
     },
 };
 
@@ -236,6 +236,20 @@ pub(super) fn work_item(row: &Row<'_>) -> rusqlite::Result<WorkItemRecord> {
         message_id: parsed_opt::<MessageId>(row, 8)?,
         delivery_id: parsed_opt::<DeliveryId>(row, 9)?,
         origin: from_json_opt(row, 10)?,
+    })
+}
+
+pub(super) const CORRECTION: &str = "SELECT seq, at, path, before, after, reason, who FROM correction";
+
+pub(super) fn correction(row: &Row<'_>) -> rusqlite::Result<CorrectionRecord> {
+    Ok(CorrectionRecord {
+        seq: row.get(0)?,
+        at: moment(row, 1)?,
+        path: row.get(2)?,
+        before: row.get(3)?,
+        after: row.get(4)?,
+        reason: row.get(5)?,
+        who: row.get(6)?,
     })
 }
 
