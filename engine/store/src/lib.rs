@@ -12,6 +12,8 @@ pub mod blob;
 pub mod conformance;
 pub mod error;
 pub mod folder;
+#[cfg(test)]
+mod model;
 mod pace;
 pub mod records;
 pub mod sqlite;

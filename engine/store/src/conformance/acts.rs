@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What a person sees and does about causes, messages and wrong values.
 
-use kop_core::{ContentHash, MessageId, Receipt, sendung::Level};
+use kop_core::{ContentHash, LaneHealth, MessageId, Receipt, sendung::Level};
 
 use super::fixture::Fixture;
 use crate::{
@@ -51,7 +51,10 @@ pub(super) async fn causes_tell_where_they_come_from(store: &dyn Store) {
         problem: Fixture::problem("KOP-TEST"),
         work_item: fixture.work_item("KOP-TEST-REJECTED"),
     };
-    store.finish_attempt(started.lease, rejected, Vec::new(), Fixture::at(6)).await.unwrap();
+    store
+        .finish_attempt(started.lease, rejected, LaneHealth::Unknown, Vec::new(), Fixture::at(6))
+        .await
+        .unwrap();
     let tenant = Fixture::tenant("sued");
     let groups = store.work_item_groups(Some(&tenant), 10).await.unwrap();
     let of = &groups[0].origins[0].origin;
@@ -83,7 +86,10 @@ pub(super) async fn a_message_is_made_instead_of_another(store: &dyn Store) {
         problem: Fixture::problem("KOP-TEST"),
         work_item: fixture.work_item("KOP-TEST-REJECTED"),
     };
-    store.finish_attempt(started.lease, rejected, Vec::new(), Fixture::at(2)).await.unwrap();
+    store
+        .finish_attempt(started.lease, rejected, LaneHealth::Unknown, Vec::new(), Fixture::at(2))
+        .await
+        .unwrap();
 
     let second = instead(first, false);
     store.replace(&tenant, second.clone(), Fixture::at(3)).await.unwrap();
@@ -105,7 +111,10 @@ pub(super) async fn a_message_is_made_instead_of_another(store: &dyn Store) {
     let (claimed, started) = fixture.start_one(store, Fixture::at(4)).await;
     assert_eq!(claimed.message.message_id, second.message.message_id);
     let unclear = AttemptEnd::Unclear { at: Fixture::at(100), problem: Fixture::problem("KOP-TEST") };
-    store.finish_attempt(started.lease, unclear, Vec::new(), Fixture::at(5)).await.unwrap();
+    store
+        .finish_attempt(started.lease, unclear, LaneHealth::Unknown, Vec::new(), Fixture::at(5))
+        .await
+        .unwrap();
     not_possible(
         store.replace(&tenant, instead(claimed.message.message_id, false), Fixture::at(6)).await,
         "unklar",
@@ -115,7 +124,10 @@ pub(super) async fn a_message_is_made_instead_of_another(store: &dyn Store) {
     let (claimed, started) = fixture.start_one(store, Fixture::at(200)).await;
     assert_eq!(claimed.message.message_id, third.message.message_id);
     let receipt = AttemptEnd::Delivered(Receipt { level: Level::Empfangen, reference: None });
-    store.finish_attempt(started.lease, receipt, Vec::new(), Fixture::at(201)).await.unwrap();
+    store
+        .finish_attempt(started.lease, receipt, LaneHealth::Unknown, Vec::new(), Fixture::at(201))
+        .await
+        .unwrap();
 
     // What arrived stays so; another one beside it is sent only on the person's word.
     let arrived = third.message.message_id;

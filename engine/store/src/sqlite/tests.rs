@@ -9,6 +9,7 @@ use super::{DATABASE_FILE, SqliteStore, query, schema};
 use crate::{
     DataFolder, Store, StoreError, SubmissionFilter, SubmissionState,
     conformance::Fixture,
+    model,
     steps::{AttemptEnd, SubmissionClaim},
 };
 
@@ -288,4 +289,46 @@ async fn many_at_once_are_all_stored() {
         "accepts/s: {single:.0} one at a time, {together:.0} with 50 at once, {} commits",
         store.commits()
     );
+}
+
+/// A store whose process can die: closed without a word, then served again.
+struct Dying {
+    store: Option<SqliteStore>,
+    folder: TempDir,
+}
+
+impl Dying {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { store: Some(serve(folder.path())), folder }
+    }
+}
+
+impl model::Subject for Dying {
+    fn store(&self) -> &dyn Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn crash(&mut self) {
+        self.store = None;
+        self.store = Some(serve(self.folder.path()));
+    }
+}
+
+#[test]
+fn random_steps_keep_to_the_state_machine() {
+    if let Err(found) = model::check(model::cases(), None, Dying::new) {
+        panic!("{found}");
+    }
+}
+
+#[test]
+fn the_model_finds_mistakes() {
+    for mistake in [
+        model::Mistake::IgnoresToken,
+        model::Mistake::SendsAgainAfterReceipt,
+        model::Mistake::SendsWhatMayHaveLeft,
+    ] {
+        assert!(model::check(256, Some(mistake), Dying::new).is_err(), "{mistake:?} goes unnoticed");
+    }
 }
