@@ -64,7 +64,8 @@ impl Instance {
         let context = LoadContext {
             registry: Registry { intakes: &doors.intakes, kinds: &kinds },
             host: &host,
-            schema_exists: &|_, _, _| true,
+            message_namespace: &|_, _, _| Some(String::new()),
+            services: &[],
         };
         let (tenants, broken) = Tenants::load_all(&config, &context);
         if !broken.is_empty() {

@@ -72,15 +72,16 @@ pub(crate) fn with_context<T>(
 ) -> T {
     let kinds = registry::kinds();
     // Whether a message's schema is there, without compiling it.
-    let exists = |standard: &str, version: &str, root: &str| {
-        schemas
-            .find(standard, version)
-            .is_some_and(|package| package.info().messages.iter().any(|message| message.root == root))
+    let namespace = |standard: &str, version: &str, root: &str| {
+        let package = schemas.find(standard, version)?;
+        let message = package.info().messages.iter().find(|message| message.root == root)?;
+        Some(message.namespace.clone())
     };
     work(&LoadContext {
         registry: Registry { intakes: &doors.intakes, kinds: &kinds },
         host,
-        schema_exists: &exists,
+        message_namespace: &namespace,
+        services: &schemas.services(),
     })
 }
 

@@ -2,8 +2,8 @@
 //! `kop schema`: takes in official packages, lists them, shows what a message consists of, compares versions.
 
 mod diff;
-
 mod selftest;
+mod show;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -40,11 +40,14 @@ pub(crate) enum SchemaCommand {
         #[arg(long)]
         codelisten: bool,
     },
-    /// Zeigt eine Nachricht als Baum: Elemente, Häufigkeit, Typ
-    #[command(after_help = "Beispiel:\n  kop schema show xbau-hochbau/2.6/baugenehmigung.antrag.0200")]
+    /// Zeigt eine Nachricht als Baum (Elemente, Häufigkeit, Typ) oder was ein Paket enthält; dazu die Dienste im DVDV
+    #[command(after_help = "Beispiele:\n  kop schema show xbau-hochbau/2.6/baugenehmigung.antrag.0200\n  \
+                            kop schema show xbau-hochbau/2.6\n\n\
+                            Die Dienste stehen in den Dienstbeschreibungen (WSDL), die dem Paket beiliegen: wer wem\n\
+                            welche Nachricht schickt.")]
     Show {
-        /// STANDARD/VERSION/WURZELELEMENT
-        nachricht: String,
+        /// STANDARD/VERSION/WURZELELEMENT oder STANDARD/VERSION
+        was: String,
     },
     /// Stellt aus dem Schema Instanzen jeder Nachricht her und legt sie libxml2, xmllint und Xerces vor
     #[command(after_help = "Beispiele:\n  kop schema selftest xbau-hochbau/2.6\n  \
@@ -92,7 +95,7 @@ pub(crate) fn run(
     match command {
         SchemaCommand::Import { pakete } => import(&store, pakete, lang, json, out),
         SchemaCommand::List { codelisten } => list(&store.list(), *codelisten, lang, json, out),
-        SchemaCommand::Show { nachricht } => show(&store, nachricht, lang, json, out),
+        SchemaCommand::Show { was } => show::run(&store, was, lang, json, out),
         SchemaCommand::Selftest(args) => selftest::selftest(&store, args, lang, json, out),
         SchemaCommand::Diff { vorher, nachher, nachricht, zuordnung } => {
             let wanted = diff::Wanted {
@@ -218,43 +221,6 @@ fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(
-    store: &SchemaStore,
-    message: &str,
-    lang: Lang,
-    json: bool,
-    out: &mut impl Write,
-) -> io::Result<ExitCode> {
-    let parts: Vec<&str> = message.splitn(3, '/').collect();
-    let [standard, version, root] = parts.as_slice() else {
-        let form = pick(
-            lang,
-            "Die Nachricht heißt <standard>/<version>/<wurzelelement>, z. B. xdomea/3.1.0/Abgabe.Abgabe.0401.",
-            "A message is named <standard>/<version>/<root>, e.g. xdomea/3.1.0/Abgabe.Abgabe.0401.",
-        );
-        writeln!(io::stderr(), "{form}")?;
-        return Ok(ExitCode::from(2));
-    };
-    let found = match store.find(standard, version) {
-        Some(package) => package.message(root).map_err(|problem| vec![problem]),
-        None => Err(vec![missing(standard, version)]),
-    };
-    let schema = match found {
-        Ok(schema) => schema,
-        Err(found) => return problems::print(&found, lang, json, out),
-    };
-    if json {
-        let value = serde_json::json!({
-            "root": schema.root(), "number": schema.number(), "namespace": schema.namespace(),
-            "entry": schema.entry_document(), "package": schema.package_hash(), "outline": schema.outline(),
-        });
-        writeln!(out, "{value:#}")?;
-    } else {
-        write!(out, "{}", schema.outline())?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 fn missing(standard: &str, version: &str) -> Diagnostic {
     Diagnostic::new(
         "KOP-F005",
@@ -270,6 +236,9 @@ fn title(package: &PackageInfo) -> String {
 
 fn line(package: &PackageInfo, lang: Lang, out: &mut impl Write) -> io::Result<()> {
     let kind = match (package.library, package.profile) {
+        _ if package.files == 0 && package.lists.is_empty() => {
+            pick(lang, "Dienstbeschreibungen", "service descriptions")
+        }
         _ if package.files == 0 => pick(lang, "Codelisten", "code lists"),
         (true, _) => pick(lang, "Bibliothek", "library"),
         (_, true) => pick(lang, "mitgeliefertes Profil", "shipped profile"),
@@ -288,6 +257,9 @@ fn line(package: &PackageInfo, lang: Lang, out: &mut impl Write) -> io::Result<(
     if !package.rules.is_empty() {
         let not_run = pick(lang, "Schematron-Dateien (nicht ausgeführt)", "Schematron files (not run)");
         write!(out, ", {} {not_run}", package.rules.len())?;
+    }
+    if !package.services.is_empty() {
+        write!(out, ", {} {}", package.services.len(), pick(lang, "Dienste", "services"))?;
     }
     writeln!(out)
 }

@@ -95,6 +95,10 @@ pub struct EmpfaengerDatei {
     #[serde(default)]
     #[schemars(pattern(r"^[a-z]{3}:.+"))]
     pub kennung: Option<String>,
+    /// Dienst des Empfängers im DVDV, z. B. `XBau26-BH2BAB`. `kop check` vergleicht ihn mit den Dienstbeschreibungen der
+    /// geladenen Schemapakete: nimmt er die Nachricht an, passen die Kennungen?
+    #[serde(default)]
+    pub dienst: Option<String>,
     /// Wie zugestellt wird: `art` und die Einstellungen dieser Art.
     pub zustellung: Map<String, Value>,
     /// Wann nach einem Fehlversuch erneut zugestellt wird.

@@ -72,6 +72,8 @@ pub struct Receiver {
     pub key: String,
     /// Who it is.
     pub identity: Identity,
+    /// Its service in the DVDV, e.g. `XBau26-BH2BAB`.
+    pub service: Option<String>,
     /// The receiver's stage.
     pub stage: Stage,
     /// Name of the connector kind.

@@ -16,6 +16,7 @@ mod load;
 mod manifest;
 mod mapping;
 mod schema;
+mod service;
 mod source;
 mod tenants;
 
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use kop_connector_api::{ConnectorKind, HttpIntake};
 use kop_mapping::MappingHost;
+use kop_xml::ServiceInfo;
 
 pub use condition::RouteCondition;
 pub use config::{
@@ -46,8 +48,8 @@ pub struct Registry<'a> {
     pub kinds: &'a [Arc<dyn ConnectorKind>],
 }
 
-/// Says whether a schema package has a message: standard, version, root element.
-pub type SchemaExists<'a> = &'a (dyn Fn(&str, &str, &str) -> bool + Sync);
+/// The name space of a message: standard, version, root element; nothing when no schema package has it.
+pub type MessageNamespace<'a> = &'a (dyn Fn(&str, &str, &str) -> Option<String> + Sync);
 
 /// What loading needs beside the folder itself.
 #[derive(Clone, Copy)]
@@ -56,6 +58,8 @@ pub struct LoadContext<'a> {
     pub registry: Registry<'a>,
     /// Compiles scripts and conditions.
     pub host: &'a Arc<MappingHost>,
-    /// Whether a message's schema is there.
-    pub schema_exists: SchemaExists<'a>,
+    /// Whether a message's schema is there, and in which name space.
+    pub message_namespace: MessageNamespace<'a>,
+    /// DVDV services that the schema packages describe.
+    pub services: &'a [ServiceInfo],
 }

@@ -19,6 +19,7 @@ use crate::{
     generation::{Generation, Identity, LoadedMapping, Receiver, Route, RouteTarget},
     manifest::Target,
     mapping::{load_recorded, mapping_names},
+    service,
 };
 
 /// Mappings of one tenant.
@@ -66,6 +67,7 @@ pub fn load_tenant(
     check.settings();
     let mappings = mappings(dir, library, &mut check, &mut record);
     senders(&mappings, &mut check);
+    service::services(&mappings, &mut check);
     let parameters = Arc::new(read.parameter.clone());
     let routes: Vec<Route> = read
         .route
@@ -111,6 +113,7 @@ pub fn load_tenant(
                         verzeichnisdienst: receiver.verzeichnisdienst,
                         kennung: receiver.kennung,
                     },
+                    service: receiver.dienst,
                     stage: receiver.stufe,
                     retry: receiver.wiederholung,
                     lane: receiver.bahn,

@@ -222,7 +222,9 @@ fn check_manifest(
     problems: &mut Vec<Diagnostic>,
 ) {
     match &manifest.ziel {
-        Target::Xoev { standard, version, root } if !(ctx.schema_exists)(standard, version, root) => {
+        Target::Xoev { standard, version, root }
+            if (ctx.message_namespace)(standard, version, root).is_none() =>
+        {
             problems.push(
                 Diagnostic::new(
                     "KOP-K012",

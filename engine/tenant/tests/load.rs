@@ -7,6 +7,7 @@ use kop_connector_api::{Connector, ConnectorKind, SettingProblem, World, parse_s
 use kop_core::{Diagnostic, Eingang};
 use kop_mapping::{HostOptions, MappingHost};
 use kop_tenant::{Generation, LoadContext, Registry, load_tenant};
+use kop_xml::{OperationInfo, PartyInfo, ServiceInfo};
 use tempfile::TempDir;
 
 const MANDANT: &str = r#"
@@ -64,6 +65,19 @@ impl ConnectorKind for Probe {
     }
 }
 
+fn service(name: &str, namespace: &str, root: &str) -> ServiceInfo {
+    let takes = OperationInfo { takes: vec![root.to_owned()], ..OperationInfo::default() };
+    let party = |prefix: &str| PartyInfo { prefixes: vec![prefix.to_owned()], ..PartyInfo::default() };
+    ServiceInfo {
+        name: name.to_owned(),
+        namespaces: vec![namespace.to_owned()],
+        operations: vec![takes],
+        receivers: party("amt"),
+        senders: party("por"),
+        ..ServiceInfo::default()
+    }
+}
+
 struct Folder(TempDir);
 
 impl Folder {
@@ -90,7 +104,15 @@ impl Folder {
         let host = Arc::new(MappingHost::new(HostOptions::default()));
         let kinds: Vec<Arc<dyn ConnectorKind>> = vec![Arc::new(Probe)];
         let registry = Registry { intakes: &[], kinds: &kinds };
-        let context = LoadContext { registry, host: &host, schema_exists: &|_, _, _| false };
+        let namespace = |standard: &str, version: &str, root: &str| {
+            (standard == "probe" && root == "antrag.0001").then(|| format!("urn:probe:{version}"))
+        };
+        let services = [
+            service("Probe1-P2A", "urn:probe:1", "antrag.0001"),
+            service("Probe2-P2A", "urn:probe:2", "antrag.0001"),
+        ];
+        let context =
+            LoadContext { registry, host: &host, message_namespace: &namespace, services: &services };
         let path = |name: &str| -> std::path::PathBuf { Path::new(self.0.path()).join(name) };
         load_tenant(&path("mandanten/musterstadt"), Some(&path("mappings")), &context)
     }
@@ -205,4 +227,38 @@ fn names_of_mappings_cannot_leave_their_folder() {
             .iter()
             .any(|problem| problem.code == "KOP-K013")
     );
+}
+
+#[test]
+fn a_service_that_does_not_take_the_message_is_said_with_those_that_do() {
+    let warnings = |dienst: &str, version: u8, kennung: &str| {
+        let mandant = MANDANT
+            .replace(
+                "[empfaenger.amt.zustellung]",
+                &format!("dienst = \"{dienst}\"\nkennung = \"{kennung}\"\n[empfaenger.amt.zustellung]"),
+            )
+            .replace(
+                "[[route]]\nname = \"Hund\"",
+                "[absender.portal]\nname = \"Portal\"\nkennung = \"por:1\"\n[[route]]\nname = \"Hund\"",
+            );
+        let folder = Folder::new(&mandant);
+        let manifest = format!(
+            "titel = \"Zettel\"\nziel = \"probe/{version}/antrag.0001\"\nkopf = {{ autor = \"portal\" }}\n"
+        );
+        folder.put("mappings/zettel/mapping.toml", &manifest);
+        let warnings = folder.load().unwrap_or_else(|problems| panic!("{problems:#?}")).warnings;
+        warnings
+            .into_iter()
+            .map(|warning| (warning.code.to_string(), warning.place.unwrap().line, warning.hint.unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert!(warnings("Probe1-P2A", 1, "amt:1").is_empty());
+    let found = warnings("Probe1-P2A", 2, "amt:1");
+    assert_eq!(found.len(), 2, "each route once: {found:?}");
+    assert!(found.iter().all(|(code, _, hint)| code == "KOP-K018" && hint.ends_with("von: Probe2-P2A")));
+    let (code, line, hint) = &warnings("Probe1-P2a", 1, "amt:1")[0];
+    assert_eq!((code.as_str(), *line), ("KOP-K019", 11));
+    assert!(hint.contains("Probe1-P2A"), "{hint}");
+    let found = warnings("Probe1-P2A", 1, "por:1");
+    assert_eq!(found, [("KOP-K020".to_owned(), 12, "Vorgesehen: amt".to_owned())]);
 }

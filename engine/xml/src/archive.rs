@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Reads schema files, code lists and Schematron rules out of a ZIP archive or a folder. Both are hostile: paths,
+//! Reads schema files, code lists, Schematron rules and service descriptions out of a ZIP archive or a folder. Both are hostile: paths,
 //! links, sizes, counts and ratios are bounded, and the reason for a refusal is said. Nothing is written here.
 
 use std::{
@@ -30,6 +30,8 @@ pub(crate) struct Found {
     pub(crate) lists: BTreeMap<String, Arc<[u8]>>,
     /// Schematron rules.
     pub(crate) rules: BTreeMap<String, Arc<[u8]>>,
+    /// Service descriptions (WSDL).
+    pub(crate) services: BTreeMap<String, Arc<[u8]>>,
     total: usize,
 }
 
@@ -38,6 +40,7 @@ pub(crate) struct Found {
 enum Sort {
     Schema,
     Rules,
+    Service,
     Xml,
     Other,
 }
@@ -47,6 +50,7 @@ fn sort(path: &str) -> Sort {
     match extension.to_str() {
         Some("xsd") => Sort::Schema,
         Some("sch") => Sort::Rules,
+        Some("wsdl") => Sort::Service,
         Some("xml" | "gc") => Sort::Xml,
         _ => Sort::Other,
     }
@@ -62,6 +66,7 @@ impl Found {
         let place = match sort {
             Sort::Schema => &mut self.files,
             Sort::Rules => &mut self.rules,
+            Sort::Service => &mut self.services,
             Sort::Xml | Sort::Other => &mut self.lists,
         };
         Ok(place.insert(path, bytes.into()).is_none())
@@ -78,11 +83,11 @@ pub(crate) fn read(path: &Path) -> Result<Found, Diagnostic> {
     } else {
         zip(path, meta.len())?
     };
-    if found.files.is_empty() && found.lists.is_empty() {
+    if found.files.is_empty() && found.lists.is_empty() && found.services.is_empty() {
         return Err(Diagnostic::new(
             "KOP-X044",
-            "Im Paket liegen weder Schemadateien (.xsd) noch Codelisten (Genericode).",
-            "The package holds neither schema files (.xsd) nor code lists (genericode).",
+            "Im Paket liegen weder Schemadateien (.xsd) noch Codelisten (Genericode) noch Dienstbeschreibungen (.wsdl).",
+            "The package holds neither schema files (.xsd) nor code lists (genericode) nor service descriptions (.wsdl).",
         ));
     }
     Ok(found)
@@ -235,7 +240,7 @@ fn folder(root: &Path) -> Result<Found, Diagnostic> {
                     Some(bytes) => bytes,
                     None => continue,
                 },
-                Sort::Schema | Sort::Rules => file(&entry.path())?,
+                Sort::Schema | Sort::Rules | Sort::Service => file(&entry.path())?,
             };
             if !safe(&path) {
                 return Err(refused(

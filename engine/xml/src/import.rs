@@ -16,8 +16,11 @@ use crate::{
     model::{Kind, Model, TypeRef},
     package::{self, MessageInfo, Package, PackageInfo, RuleFile},
     plan,
+    service::{self, ServiceInfo},
 };
 
+/// Most service descriptions of one package.
+const MAX_SERVICES: usize = 500;
 /// Most code lists of one package.
 const MAX_LISTS: usize = 2_000;
 
@@ -232,6 +235,36 @@ pub(crate) fn read_rules(
     rules
 }
 
+/// Reads the service descriptions of a package. One that cannot be read becomes a hint: the schemas do without it.
+pub(crate) fn read_services(
+    contents: &BTreeMap<String, Arc<[u8]>>,
+    hints: &mut Vec<Diagnostic>,
+) -> Vec<ServiceInfo> {
+    let mut services = Vec::new();
+    let mut unread = Vec::new();
+    for (path, bytes) in contents.iter().take(MAX_SERVICES) {
+        match service::read(path, bytes) {
+            Ok(service) => services.push(service),
+            Err(reason) => unread.push(format!("{path}: {reason}")),
+        }
+    }
+    if contents.len() > MAX_SERVICES {
+        unread.push(format!("more than {MAX_SERVICES} descriptions"));
+    }
+    services.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+    service::complete(&mut services);
+    hints.extend(unread.iter().take(20).map(|reason| {
+        Diagnostic::new(
+            "KOP-X060",
+            "Eine Dienstbeschreibung (WSDL) ist nicht lesbar und wurde ausgelassen.",
+            "A service description (WSDL) cannot be read and was left out.",
+        )
+        .with_severity(Severity::Warnung)
+        .with_detail(reason)
+    }));
+    services
+}
+
 /// `queryBinding` of a Schematron file, as far as it is a plain word.
 fn binding(bytes: &[u8]) -> String {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(8 << 10)]);
@@ -318,6 +351,7 @@ pub(crate) fn describe(files: &Files, name: &str, named: bool) -> Result<Package
         messages,
         lists: Vec::new(),
         rules: Vec::new(),
+        services: Vec::new(),
     })
 }
 

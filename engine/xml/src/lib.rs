@@ -29,6 +29,7 @@ mod parse;
 mod paths;
 mod plan;
 mod read;
+mod service;
 pub mod shape;
 mod simple;
 mod store;
@@ -44,5 +45,6 @@ pub use inventory::{AttributeFacts, ChildFacts, Inventory, ListFacts, TextFacts,
 pub use message::{MessageSchema, WriteOptions, Written};
 pub use package::{MessageInfo, Package, PackageInfo, RuleFile};
 pub use paths::Paths;
+pub use service::{OperationInfo, PartyInfo, ServiceInfo};
 pub use simple::{Bounds, SimpleKind, SimpleShape};
 pub use store::SchemaStore;

@@ -24,6 +24,7 @@ use crate::{
     message::MessageSchema,
     model::Model,
     plan,
+    service::ServiceInfo,
 };
 
 /// One message that a package can write.
@@ -66,6 +67,9 @@ pub struct PackageInfo {
     /// Schematron files that came with it; kept, but not run at run time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleFile>,
+    /// DVDV services that came with it as WSDL, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceInfo>,
 }
 
 /// A Schematron file of a package.

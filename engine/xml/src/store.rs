@@ -18,6 +18,7 @@ use crate::{
     files::Files,
     import::{self, ImportReport},
     package::{Cache, Manifest, Package, PackageInfo, Source},
+    service::ServiceInfo,
 };
 
 /// All schema packages of an instance.
@@ -58,8 +59,8 @@ impl SchemaStore {
         Ok(Self { folder: packages.to_owned(), packages: RwLock::new(found), cache, lists })
     }
 
-    /// Imports a ZIP archive of the XRepository or a folder of schema files, with the code lists (genericode) and
-    /// Schematron rules in it. An archive, folder or file of code lists alone becomes a package of lists, which
+    /// Imports a ZIP archive of the XRepository or a folder of schema files, with the code lists (genericode),
+    /// Schematron rules and service descriptions (WSDL) in it. An archive, folder or file of code lists alone becomes a package of lists, which
     /// serves all others.
     ///
     /// References to addresses on the internet are answered by the package's own files or by packages imported
@@ -71,6 +72,7 @@ impl SchemaStore {
         let mut hints = Vec::new();
         let lists = import::read_lists(&found.lists, &mut hints)?;
         let rules = import::read_rules(&found.rules, &mut hints);
+        let services = import::read_services(&found.services, &mut hints);
         let aside = import::choose_variant(&mut contents);
         if !aside.is_empty() {
             hints.push(
@@ -94,6 +96,7 @@ impl SchemaStore {
         let mut info = import::describe(&files, &name, false)?;
         info.lists = lists.iter().map(|list| list.info.clone()).collect();
         info.rules = rules;
+        info.services = services;
         info.hash = identity(&files, &info);
         if let Some(known) = self.by_hash(&info.hash).filter(|known| !known.info.profile) {
             return Ok(ImportReport { package: known.info.clone(), new: false, borrowed, hints });
@@ -102,7 +105,7 @@ impl SchemaStore {
         import::prove(&files, &info)?;
         let sequence = others.iter().map(|package| package.sequence).max().unwrap_or_default() + 1;
         hints.extend(self.lists.contradicted(&info.lists));
-        let extra = Extra { lists: &lists, rules: &found.rules };
+        let extra = Extra { lists: &lists, rules: &found.rules, services: &found.services };
         let package = self.keep(&files, &extra, &info, sequence).map_err(|problem| vec![problem])?;
         let mut packages = self.packages.write().unwrap_or_else(PoisonError::into_inner);
         packages.push(Arc::new(package));
@@ -155,6 +158,11 @@ impl SchemaStore {
                 put(&draft.join("schematron").join(format!("{}.sch", rule.hash)), bytes)?;
             }
         }
+        for service in &info.services {
+            if let (Some(bytes), Some(hash)) = (extra.services.get(&service.path), &service.hash) {
+                put(&draft.join("dienste").join(format!("{hash}.wsdl")), bytes)?;
+            }
+        }
         fs::create_dir_all(&draft).map_err(io)?;
         fs::write(draft.join("package.toml"), text).map_err(io)?;
         if target.exists() {
@@ -188,6 +196,20 @@ impl SchemaStore {
         packages.iter().find(fits).cloned()
     }
 
+    /// The DVDV services that the imported packages describe, one of each name: of several the latest import's.
+    pub fn services(&self) -> Vec<ServiceInfo> {
+        let mut packages = self.all();
+        packages.sort_by_key(|package| std::cmp::Reverse(package.sequence));
+        let mut all: Vec<ServiceInfo> = Vec::new();
+        for service in packages.iter().flat_map(|package| &package.info.services) {
+            if all.iter().all(|known| known.name != service.name) {
+                all.push(service.clone());
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
     /// The package that a stored message was pinned to.
     pub fn by_hash(&self, hash: &ContentHash) -> Option<Arc<Package>> {
         let packages = self.packages.read().unwrap_or_else(PoisonError::into_inner);
@@ -199,16 +221,18 @@ impl SchemaStore {
 struct Extra<'a> {
     lists: &'a [CodeList],
     rules: &'a BTreeMap<String, Arc<[u8]>>,
+    services: &'a BTreeMap<String, Arc<[u8]>>,
 }
 
-/// The package's identity: over its documents and, where there are any, its lists and rules.
+/// The package's identity: over its documents and, where there are any, its lists, rules and services.
 fn identity(files: &Files, info: &PackageInfo) -> ContentHash {
-    if info.lists.is_empty() && info.rules.is_empty() {
+    if info.lists.is_empty() && info.rules.is_empty() && info.services.is_empty() {
         return files.hash();
     }
     let mut parts = vec![("schemata".to_owned(), files.hash())];
     parts.extend(info.lists.iter().map(|list| (format!("{} {}", list.urn, list.version), list.hash)));
     parts.extend(info.rules.iter().map(|rule| (rule.path.clone(), rule.hash)));
+    parts.extend(info.services.iter().filter_map(|service| Some((service.path.clone(), service.hash?))));
     ContentHash::of_parts(parts.iter().map(|(name, hash)| (name.as_str(), hash.as_bytes().as_slice())))
 }
 

@@ -210,6 +210,19 @@ fn an_import_says_what_it_chose_borrowed_and_lacks() {
     };
     assert!(missing("xoev-code.xsd") && missing("gmlProfilexplan.xsd"), "{problems:#?}");
     let report = store.import(&shared.join(XBAU)).unwrap();
+    let services = &report.package.services;
+    let service = |name: &str| services.iter().find(|service| service.name == name).unwrap();
+    assert_eq!(services.len(), 16);
+    let portal = service("XBau26-BH2BAB");
+    assert!(portal.takes("http://www.xleitstelle.de/xbau/2/6", "baugenehmigung.antrag.0200"));
+    assert!(!portal.takes("http://www.xleitstelle.de/xbau/2/5", "baugenehmigung.antrag.0200"));
+    assert_eq!(
+        (&portal.receivers.prefixes[..], &portal.senders.prefixes[..]),
+        (&["bab".to_owned()][..], &["bap".to_owned()][..])
+    );
+    assert_eq!(portal.operations[0].signature_level.as_deref(), Some("advanced"));
+    let chamber = &service("XBau26-BAB2AIKsync").operations[0];
+    assert_eq!((chamber.answers.len(), chamber.faults.len()), (1, 1));
     assert!(report.new && report.hints[0].detail.as_deref().unwrap().contains("beiseitegelassen: xsd"));
     assert!(!store.import(&shared.join(XBAU)).unwrap().new);
     let report = store.import(&shared.join(KERNMODUL)).unwrap();
