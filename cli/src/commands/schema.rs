@@ -261,6 +261,9 @@ fn line(package: &PackageInfo, lang: Lang, out: &mut impl Write) -> io::Result<(
     if !package.services.is_empty() {
         write!(out, ", {} {}", package.services.len(), pick(lang, "Dienste", "services"))?;
     }
+    if package.licences.is_empty() {
+        write!(out, ", {}", pick(lang, "Lizenz nicht angegeben", "licence not stated"))?;
+    }
     writeln!(out)
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Reads schema files, code lists, Schematron rules and service descriptions out of a ZIP archive or a folder. Both are hostile: paths,
+//! Reads schema files, code lists, Schematron rules, service descriptions and licence texts out of a ZIP archive or a folder. Both are hostile: paths,
 //! links, sizes, counts and ratios are bounded, and the reason for a refusal is said. Nothing is written here.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use kop_core::Diagnostic;
 
-use crate::{genericode, xsd::MAX_FILE};
+use crate::{genericode, licence, xsd::MAX_FILE};
 
 const MAX_ARCHIVE: u64 = 128 << 20;
 const MAX_ENTRIES: usize = 5_000;
@@ -32,6 +32,8 @@ pub(crate) struct Found {
     pub(crate) rules: BTreeMap<String, Arc<[u8]>>,
     /// Service descriptions (WSDL).
     pub(crate) services: BTreeMap<String, Arc<[u8]>>,
+    /// Licence texts.
+    pub(crate) licences: BTreeMap<String, Arc<[u8]>>,
     total: usize,
 }
 
@@ -41,11 +43,15 @@ enum Sort {
     Schema,
     Rules,
     Service,
+    Licence,
     Xml,
     Other,
 }
 
 fn sort(path: &str) -> Sort {
+    if licence::is_file(path) {
+        return Sort::Licence;
+    }
     let extension = Path::new(path).extension().unwrap_or_default().to_ascii_lowercase();
     match extension.to_str() {
         Some("xsd") => Sort::Schema,
@@ -67,6 +73,7 @@ impl Found {
             Sort::Schema => &mut self.files,
             Sort::Rules => &mut self.rules,
             Sort::Service => &mut self.services,
+            Sort::Licence => &mut self.licences,
             Sort::Xml | Sort::Other => &mut self.lists,
         };
         Ok(place.insert(path, bytes.into()).is_none())
@@ -240,7 +247,7 @@ fn folder(root: &Path) -> Result<Found, Diagnostic> {
                     Some(bytes) => bytes,
                     None => continue,
                 },
-                Sort::Schema | Sort::Rules | Sort::Service => file(&entry.path())?,
+                Sort::Schema | Sort::Rules | Sort::Service | Sort::Licence => file(&entry.path())?,
             };
             if !safe(&path) {
                 return Err(refused(

@@ -44,6 +44,9 @@ pub struct ListInfo {
     /// Last day of validity, ISO.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_to: Option<String>,
+    /// What the list itself says of its licence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
     /// Number of codes.
     pub codes: usize,
     /// Hash over the codes without their names: to a check, lists that agree in it are the same.
@@ -328,6 +331,7 @@ mod tests {
             display_column: None,
             valid_from: None,
             valid_to: None,
+            licence: None,
             codes: 0,
             values: ContentHash::of(b""),
         };

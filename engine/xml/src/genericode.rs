@@ -13,6 +13,7 @@ use quick_xml::{
 
 use crate::{
     codelist::{CodeList, ListInfo},
+    licence,
     xsd::MAX_FILE,
 };
 
@@ -126,6 +127,7 @@ struct Builder {
     version_urn: String,
     valid_from: Option<String>,
     valid_to: Option<String>,
+    licence: Option<String>,
     columns: Vec<Column>,
     by_id: HashMap<String, usize>,
     keys: Vec<Key>,
@@ -242,6 +244,7 @@ impl Builder {
             ["CodeList", "Annotation", _, field] => match field.to_ascii_lowercase().as_str() {
                 "validfrom" | "datumgueltigkeitab" => self.valid_from = day(content),
                 "validto" | "validuntil" | "datumgueltigkeitbis" => self.valid_to = day(content),
+                name if licence::is_element(name) && !content.is_empty() => self.licence = Some(text()),
                 _ => {}
             },
             ["CodeList", "ColumnSet", "Column", "ShortName" | "LongName"] => {
@@ -320,6 +323,7 @@ impl Builder {
             display_column: display.map(|number| self.columns[number].id.clone()),
             valid_from: self.valid_from,
             valid_to: self.valid_to,
+            licence: self.licence,
             codes: 0,
             hash: ContentHash::of(b""),
             values: ContentHash::of(b""),
@@ -357,7 +361,7 @@ mod tests {
         format!(
             r#"<?xml version="1.0"?><gc:CodeList xmlns:gc="http://docs.oasis-open.org/codelist/ns/genericode/1.0/"
             xmlns:x="http://xoev.de/schemata/genericode/4"><Annotation><Description>
-            <x:validFrom>2020-01-01</x:validFrom><x:validTo>2024-12-31T00:00:00</x:validTo></Description></Annotation>
+            <x:validFrom>2020-01-01</x:validFrom><x:validTo>2024-12-31T00:00:00</x:validTo><x:lizenz>dl-de/by-2-0</x:lizenz></Description></Annotation>
             <Identification><ShortName>farben</ShortName><LongName>Farben</LongName><Version>2.0</Version>
             <CanonicalUri>urn:x:codeliste:farben</CanonicalUri></Identification>{inner}</gc:CodeList>"#
         )
@@ -388,6 +392,7 @@ mod tests {
             ("schluessel", Some("b"))
         );
         assert_eq!(found.info.valid_from.as_deref(), Some("2020-01-01"));
+        assert_eq!(found.info.licence.as_deref(), Some("dl-de/by-2-0"));
         assert_eq!(found.info.valid_to.as_deref(), Some("2024-12-31"));
         assert_eq!(found.bytes(), "A&B\tRot und blau\n".as_bytes());
     }

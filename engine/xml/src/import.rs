@@ -347,11 +347,13 @@ pub(crate) fn describe(files: &Files, name: &str, named: bool) -> Result<Package
         profile: named,
         library,
         files: files.len(),
+        unlicensed: 0,
         namespaces: namespaces.into_iter().collect(),
         messages,
         lists: Vec::new(),
         rules: Vec::new(),
         services: Vec::new(),
+        licences: Vec::new(),
     })
 }
 

@@ -21,6 +21,7 @@ use crate::{
     codelist::{ListInfo, Lists},
     files::{self, Files, Held},
     libxml2::{self, Catalogue, CompileError, Schema},
+    licence::LicenceInfo,
     message::MessageSchema,
     model::Model,
     plan,
@@ -56,6 +57,9 @@ pub struct PackageInfo {
     pub library: bool,
     /// Number of schema documents.
     pub files: usize,
+    /// Schema documents without a statement of their own.
+    #[serde(default)]
+    pub unlicensed: usize,
     /// Target name spaces of its documents.
     pub namespaces: Vec<String>,
     /// Messages, sorted by root.
@@ -70,6 +74,9 @@ pub struct PackageInfo {
     /// DVDV services that came with it as WSDL, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceInfo>,
+    /// Licence texts and statements that came with it; none says that the package states none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub licences: Vec<LicenceInfo>,
 }
 
 /// A Schematron file of a package.

@@ -17,6 +17,7 @@ use crate::{
     codelist::{self, CodeList, Lists},
     files::Files,
     import::{self, ImportReport},
+    licence,
     package::{Cache, Manifest, Package, PackageInfo, Source},
     service::ServiceInfo,
 };
@@ -97,6 +98,7 @@ impl SchemaStore {
         info.lists = lists.iter().map(|list| list.info.clone()).collect();
         info.rules = rules;
         info.services = services;
+        (info.licences, info.unlicensed) = licence::collect(&files, &found.licences, &lists);
         info.hash = identity(&files, &info);
         if let Some(known) = self.by_hash(&info.hash).filter(|known| !known.info.profile) {
             return Ok(ImportReport { package: known.info.clone(), new: false, borrowed, hints });
@@ -224,14 +226,18 @@ struct Extra<'a> {
     services: &'a BTreeMap<String, Arc<[u8]>>,
 }
 
-/// The package's identity: over its documents and, where there are any, its lists, rules and services.
+/// The package's identity: over its documents and, where there are any, its lists, rules, services and
+/// licence files.
 fn identity(files: &Files, info: &PackageInfo) -> ContentHash {
-    if info.lists.is_empty() && info.rules.is_empty() && info.services.is_empty() {
+    let licences: Vec<_> = licence::identity(&info.licences).collect();
+    if [info.lists.len(), info.rules.len(), info.services.len(), licences.len()].iter().all(|&more| more == 0)
+    {
         return files.hash();
     }
     let mut parts = vec![("schemata".to_owned(), files.hash())];
     parts.extend(info.lists.iter().map(|list| (format!("{} {}", list.urn, list.version), list.hash)));
     parts.extend(info.rules.iter().map(|rule| (rule.path.clone(), rule.hash)));
+    parts.extend(licences);
     parts.extend(info.services.iter().filter_map(|service| Some((service.path.clone(), service.hash?))));
     ContentHash::of_parts(parts.iter().map(|(name, hash)| (name.as_str(), hash.as_bytes().as_slice())))
 }

@@ -246,6 +246,12 @@ impl Document {
         Some(self.node(here).text.trim()).filter(|text| !text.is_empty())
     }
 
+    /// Texts of the elements whose local names are wanted, outside of XML Schema's own: what annotations hold.
+    pub(crate) fn texts(&self, wanted: fn(&str) -> bool) -> impl Iterator<Item = &str> {
+        let named = self.nodes.iter().filter(move |node| !node.xsd && wanted(&node.name));
+        named.map(|node| node.text.trim()).filter(|text| !text.is_empty())
+    }
+
     /// References to other documents: kind (`import`, `include`, …), name space, location.
     pub(crate) fn references(&self) -> impl Iterator<Item = (&str, Option<&str>, Option<&str>)> {
         self.children(0)

@@ -101,6 +101,7 @@ fn show_package(package: &Package, lang: Lang, json: bool, out: &mut impl Write)
     }
     writeln!(out, "{}", title(info))?;
     line(info, lang, out)?;
+    licences(info, lang, out)?;
     if !info.messages.is_empty() {
         writeln!(out, "{}", pick(lang, "Nachrichten:", "Messages:"))?;
     }
@@ -122,6 +123,32 @@ fn show_package(package: &Package, lang: Lang, json: bool, out: &mut impl Write)
                 writeln!(out, "    {}: {}", way.words(lang), roots.join(", "))?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Under what terms the package may be used, or that it does not say.
+fn licences(info: &PackageInfo, lang: Lang, out: &mut impl Write) -> io::Result<()> {
+    let word = pick(lang, "Lizenz", "licence");
+    for licence in &info.licences {
+        let mut lines = licence.text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first: String = lines.next().unwrap_or_default().chars().take(120).collect();
+        let more = if lines.next().is_some() { " …" } else { "" };
+        let source = licence.sources.first().map(String::as_str).unwrap_or_default();
+        let others = licence.places - 1;
+        let others = if others > 0 {
+            format!(" {} {others}", pick(lang, "und weitere:", "and more:"))
+        } else {
+            String::new()
+        };
+        writeln!(out, "  {word}: {first}{more} ({source}{others})")?;
+    }
+    let whole = info.licences.iter().any(|licence| licence.whole);
+    if info.licences.is_empty() {
+        writeln!(out, "  {word}: {}", pick(lang, "nicht angegeben", "not stated"))?;
+    } else if !whole && info.unlicensed > 0 {
+        let words = pick(lang, "nicht angegeben in Schemadokumenten:", "not stated in schema documents:");
+        writeln!(out, "  {word}: {words} {}/{}", info.unlicensed, info.files)?;
     }
     Ok(())
 }

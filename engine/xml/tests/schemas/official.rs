@@ -212,6 +212,10 @@ fn an_import_says_what_it_chose_borrowed_and_lacks() {
     let report = store.import(&shared.join(XBAU)).unwrap();
     let services = &report.package.services;
     let service = |name: &str| services.iter().find(|service| service.name == name).unwrap();
+    let licences = &report.package.licences;
+    let library = licences.iter().find(|licence| licence.text.contains("Creative Commons")).unwrap();
+    assert!(!library.whole && library.sources.iter().any(|path| path.ends_with("xoev-code.xsd")));
+    assert!(report.package.unlicensed > 30, "XBau's own documents state none");
     assert_eq!(services.len(), 16);
     let portal = service("XBau26-BH2BAB");
     assert!(portal.takes("http://www.xleitstelle.de/xbau/2/6", "baugenehmigung.antrag.0200"));
