@@ -29,6 +29,7 @@ impl Instance {
     pub(crate) fn load(folder: &Path) -> Result<Self, Vec<Diagnostic>> {
         let config = InstanceConfig::load(folder)?;
         let schemas = Arc::new(open_schemas(&config.data_dir, config.schemas_dir.as_deref())?);
+        schemas.bound_memory(config.schema_memory);
         let host = Arc::new(MappingHost::new(HostOptions::default()));
         let doors = registry::doors();
         let tenants = Arc::new(Tenants::of([]));

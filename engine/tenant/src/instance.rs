@@ -7,6 +7,7 @@ use std::{
 };
 
 use kop_core::Diagnostic;
+use kop_xml::DEFAULT_SCHEMA_MEMORY;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -25,6 +26,24 @@ pub(crate) struct InstanzDatei {
     pub daten: DatenDatei,
     /// Bibliotheken, die alle Mandanten nutzen.
     pub bibliothek: BibliothekDatei,
+    /// Schemata im Arbeitsspeicher.
+    pub schemata: SchemataDatei,
+}
+
+/// Schemata im Arbeitsspeicher.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SchemataDatei {
+    /// So viel Arbeitsspeicher dürfen übersetzte Schemata belegen, in MB; was am längsten nicht gebraucht wurde, geht
+    /// zuerst und wird bei Bedarf neu übersetzt.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub speicher_mb: usize,
+}
+
+impl Default for SchemataDatei {
+    fn default() -> Self {
+        Self { speicher_mb: DEFAULT_SCHEMA_MEMORY >> 20 }
+    }
 }
 
 /// HTTP-Server.
@@ -79,6 +98,8 @@ pub struct InstanceConfig {
     pub library_dir: Option<PathBuf>,
     /// The shipped profile schemas.
     pub schemas_dir: Option<PathBuf>,
+    /// What compiled schemas may take in memory, in bytes.
+    pub schema_memory: usize,
     /// Folder that holds one folder per tenant.
     pub tenants_dir: PathBuf,
 }
@@ -102,6 +123,7 @@ impl InstanceConfig {
             data_dir: base_dir.join(read.daten.ordner),
             library_dir: read.bibliothek.zuordnungen.map(|dir| base_dir.join(dir)),
             schemas_dir: read.bibliothek.schemata.map(|dir| base_dir.join(dir)),
+            schema_memory: read.schemata.speicher_mb.clamp(1, 65_536) << 20,
             tenants_dir: base_dir.join("mandanten"),
             base_dir,
         })

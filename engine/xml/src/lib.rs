@@ -10,6 +10,7 @@ mod any;
 mod archive;
 mod arrange;
 mod attributes;
+mod cache;
 mod checks;
 mod codelist;
 mod coding;
@@ -39,6 +40,7 @@ mod value;
 mod write;
 mod xsd;
 
+pub use cache::{DEFAULT_SCHEMA_MEMORY, SchemaMemory};
 pub use codelist::ListInfo;
 pub use files::Held;
 pub use import::ImportReport;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     archive,
+    cache::Cache,
     checks::Checks,
     codelist::{ListInfo, Lists},
     files::{self, Files, Held},
@@ -155,42 +156,6 @@ impl Catalogue for Files {
     }
 }
 
-/// Compiled schemas of all packages, the most recently used first, bounded by an estimate of their size.
-#[derive(Default)]
-pub(crate) struct Cache(Mutex<Vec<Cached>>);
-
-struct Cached {
-    key: (ContentHash, String),
-    schema: Arc<Schema>,
-    cost: usize,
-}
-
-/// Bound of the cache, in bytes. A compiled schema takes about three times its source (XBau 2.6: 3.8 MB each).
-const CACHE_BYTES: usize = 256 << 20;
-const COST_PER_BYTE: usize = 3;
-
-impl Cache {
-    fn get(&self, key: &(ContentHash, String)) -> Option<Arc<Schema>> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = entries.iter().position(|entry| entry.key == *key)?;
-        entries[..=at].rotate_right(1);
-        Some(entries[0].schema.clone())
-    }
-
-    fn put(&self, key: (ContentHash, String), schema: Arc<Schema>, cost: usize) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|entry| entry.key != key);
-        entries.insert(0, Cached { key, schema, cost });
-        let mut total = 0;
-        let mut kept = 0;
-        entries.retain(|entry| {
-            total += entry.cost;
-            kept += 1;
-            kept == 1 || total <= CACHE_BYTES
-        });
-    }
-}
-
 /// Compiles a package's entry documents on demand.
 pub(crate) struct Compiled {
     pub(crate) hash: ContentHash,
@@ -210,10 +175,8 @@ impl Compiled {
         if let Some(schema) = self.cache.get(&key) {
             return Ok(schema);
         }
-        let files = self.source.files()?;
-        let cost = files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() * COST_PER_BYTE;
-        let schema = Arc::new(compile(&files, entry)?);
-        self.cache.put(key, schema.clone(), cost);
+        let schema = Arc::new(compile(&self.source.files()?, entry)?);
+        self.cache.put(key, schema.clone());
         Ok(schema)
     }
 }

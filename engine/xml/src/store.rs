@@ -14,11 +14,12 @@ use kop_core::{ContentHash, Diagnostic};
 
 use crate::{
     archive,
+    cache::{Cache, SchemaMemory},
     codelist::{self, CodeList, Lists},
     files::Files,
     import::{self, ImportReport},
     licence,
-    package::{Cache, Manifest, Package, PackageInfo, Source},
+    package::{Manifest, Package, PackageInfo, Source},
     service::ServiceInfo,
 };
 
@@ -175,6 +176,16 @@ impl SchemaStore {
         let source =
             Source::Disk { folder: target, manifest: Box::new(manifest), loaded: Mutex::new(Weak::new()) };
         Ok(Package::new(info.clone(), sequence, source, self.cache.clone(), self.lists.clone()))
+    }
+
+    /// Bounds what compiled schemas take in memory; those that are too many leave at once.
+    pub fn bound_memory(&self, bytes: usize) {
+        self.cache.bound(bytes);
+    }
+
+    /// What compiled schemas take in memory.
+    pub fn memory(&self) -> SchemaMemory {
+        self.cache.memory()
     }
 
     fn all(&self) -> Vec<Arc<Package>> {

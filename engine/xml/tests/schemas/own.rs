@@ -54,6 +54,38 @@ pub(crate) fn root(content: &str) -> String {
 }
 
 #[test]
+fn compiled_schemas_that_do_not_fit_leave_and_come_back() {
+    let profiles = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xoev-schemas"));
+    let folder = tempfile::tempdir().unwrap();
+    let store = SchemaStore::open(folder.path(), Some(profiles)).unwrap();
+    let message = |standard: &str, version: &str, root: &str| {
+        store.find(standard, version).unwrap().message(root).unwrap()
+    };
+    let antrag = message("xbau-hochbau", "2.6", "baugenehmigung.antrag.0200");
+    let abgabe = message("xdomea", "3.1.0", "Abgabe.Abgabe.0401");
+    let good = antrag.write(&tree(&crate::common::bauantrag()), &crate::common::xbau_options()).unwrap();
+    let other = abgabe.write(&tree(&crate::common::abgabe()), &crate::common::options(&[])).unwrap();
+    let both = || {
+        assert!(antrag.validate(&good.bytes, Some(&good.paths)).is_ok());
+        assert!(abgabe.validate(&other.bytes, Some(&other.paths)).is_ok());
+        assert!(abgabe.validate(&good.bytes, None).is_err(), "a message of the other schema");
+    };
+    both();
+    let before = store.memory();
+    assert!(before.schemas == 2 && before.bytes > 0 && before.bytes < before.limit, "{before:?}");
+    store.bound_memory(1);
+    let after = store.memory();
+    assert!(after.schemas == 1 && after.bytes < before.bytes, "{before:?} {after:?}");
+    // They take turns, also while other threads still use what has left.
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| (0..3).for_each(|_| both()));
+        }
+    });
+    assert_eq!(store.memory().schemas, 1);
+}
+
+#[test]
 fn order_form_fixed_values_and_types_come_from_the_schema() {
     let schema = root(
         r#"<xs:sequence>
