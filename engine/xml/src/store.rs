@@ -75,6 +75,10 @@ impl SchemaStore {
         let lists = import::read_lists(&found.lists, &mut hints)?;
         let rules = import::read_rules(&found.rules, &mut hints);
         let services = import::read_services(&found.services, &mut hints);
+        if contents.is_empty() && lists.is_empty() && services.is_empty() && !hints.is_empty() {
+            // nothing of it can be used: then what would be worth knowing is why
+            return Err(hints);
+        }
         let aside = import::choose_variant(&mut contents);
         if !aside.is_empty() {
             hints.push(
