@@ -5,7 +5,7 @@
   which then judges every file. All in one start of the Java machine, because starting it is what takes time.
 
   Parameters: rules, files: URIs, one a line. compiler: URI of SchXslt's pipeline-for-svrl.xsl.
-  Output: one line per failed assert: file, rule file, XPath, text, separated by tabs.
+  Output: one line per failed assert: file, rule file, XPath, text, id of the assert, separated by tabs.
 -->
 <xsl:stylesheet version="3.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"
     xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:svrl="http://purl.oclc.org/dsdl/svrl"
@@ -27,12 +27,12 @@
             'stylesheet-node': $stylesheet, 'source-node': . })?output"/>
         <!-- A report without a fired rule would say nothing about the file: count as a failure of the judge. -->
         <xsl:if test="not($report//svrl:fired-rule)">
-          <xsl:value-of select="$file, $rule-file, '/', 'keine Regel hat gegriffen'" separator="&#9;"/>
+          <xsl:value-of select="$file, $rule-file, '/', 'keine Regel hat gegriffen', ''" separator="&#9;"/>
           <xsl:text>&#10;</xsl:text>
         </xsl:if>
         <xsl:for-each select="$report//svrl:failed-assert">
           <xsl:value-of separator="&#9;" select="$file, $rule-file,
-              replace(@location, 'Q\{[^}]*\}', ''), normalize-space(svrl:text)"/>
+              replace(@location, 'Q\{[^}]*\}', ''), normalize-space(svrl:text), string(@id)"/>
           <xsl:text>&#10;</xsl:text>
         </xsl:for-each>
       </xsl:for-each>

@@ -18,7 +18,7 @@ pub const XBAU: [&str; 2] = [
 /// The official rule file for XBau-Kernmodul 1.3.0.
 pub const KERNMODUL: [&str; 1] = ["xoev/xbau-kernmodul-1.3.0/xbau-schematron-leere-elemente.sch"];
 
-/// Judges `files` by `rules`: one line per failed assert (`file TAB rule file TAB XPath TAB text`), none when
+/// Judges `files` by `rules`: one line per failed assert (`file TAB rule file TAB XPath TAB text TAB id`), none when
 /// all hold. A rule file of which no rule applies to a file counts as failed, because it would prove nothing.
 ///
 /// # Errors

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Every message of every official set at hand: instances made from the schema alone are written, read back, and
-//! accepted by libxml2, xmllint and Xerces-C.
+//! accepted by libxml2, xmllint and Xerces-C. The sets with Schematron go through it too, on a foreign engine.
 
-use std::{env, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+};
 
-use kop_tests::{Error, Instance, shared};
+use kop_tests::{Error, Instance, schematron, shared};
 
 /// Package and number of its messages.
 const PACKAGES: [(&str, usize); 6] = [
@@ -15,6 +19,14 @@ const PACKAGES: [(&str, usize); 6] = [
     ("xdomea/3.0.0", 64),
     ("xdomea/3.1.0", 64),
 ];
+
+/// Packages that bring Schematron, with its files.
+const RULES: [(&str, &[&str]); 2] =
+    [("xbau-kernmodul/1.3.0", &schematron::KERNMODUL), ("xbau-hochbau/2.6", &schematron::XBAU)];
+
+/// The one rule that holds for anything the writer makes: no empty element. All others are about content that the
+/// schema does not know of, so made-up values may break them.
+const NO_EMPTY_ELEMENT: &str = "sch-xbau-gen-001";
 
 /// Why a place may stay open: what stands there must be declared, and the schema does not say by whom.
 const UNMADE: &str = "xs:any strict";
@@ -49,7 +61,9 @@ fn every_message_of_every_set_is_valid_for_three_validators() -> Result<(), Erro
     assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stdout));
 
     for (package, messages) in PACKAGES {
-        let mut args = vec!["schema", "selftest", package, "--json"];
+        let kept = tempfile::tempdir()?;
+        let folder = kept.path().display().to_string();
+        let mut args = vec!["schema", "selftest", package, "--json", "--ausgabe", &folder];
         if foreign != u64::MAX {
             args.extend(["--stichprobe", "1"]);
         }
@@ -78,6 +92,11 @@ fn every_message_of_every_set_is_valid_for_three_validators() -> Result<(), Erro
         }
         eprintln!("{package}: {messages} Nachrichten, {instances} Instanzen, {covered}/{points} Stellen");
         assert!(output.status.success(), "{package}");
+        if let Some((_, rules)) = RULES.iter().find(|(name, _)| *name == package) {
+            let roots: Vec<&str> = found.iter().filter_map(|message| message["root"].as_str()).collect();
+            let rules: Vec<PathBuf> = rules.iter().map(|rule| shared.join(rule)).collect();
+            by_schematron(package, &roots, &rules, kept.path())?;
+        }
     }
     Ok(())
 }
@@ -89,5 +108,49 @@ fn a_message_that_is_not_there_is_named() -> Result<(), Error> {
     assert!(!output.status.success());
     let said = [output.stdout, output.stderr].concat();
     assert!(String::from_utf8_lossy(&said).contains("KOP-F005"));
+    Ok(())
+}
+
+/// Puts the smallest and the first covering instance of every message before the package's Schematron, all in one start
+/// of the Java machine, and prints roots × verdicts and how often which rule was broken.
+fn by_schematron(package: &str, roots: &[&str], rules: &[PathBuf], folder: &Path) -> Result<(), Error> {
+    let mut files = BTreeMap::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in fs::read_dir(next)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let number = name.strip_prefix("instanz-").and_then(|rest| rest.split('-').next()?.parse::<usize>().ok());
+            match number {
+                _ if path.is_dir() => waiting.push(path),
+                Some(number) if name.ends_with("-000.xml") || name.ends_with("-001.xml") => {
+                    files.insert(name, (number, path));
+                }
+                _ => {}
+            }
+        }
+    }
+    let paths: Vec<PathBuf> = files.values().map(|(_, path)| path.clone()).collect();
+    assert_eq!(paths.len(), roots.len() * 2, "{package}");
+    let mut by_root: BTreeMap<usize, BTreeMap<String, usize>> = BTreeMap::new();
+    let mut by_rule: BTreeMap<String, usize> = BTreeMap::new();
+    for line in kop_tests::schematron(rules, &paths)? {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [file, _, place, text, id] = columns[..] else { return Err(format!("{package}: {line}").into()) };
+        let name = file.rsplit('/').next().unwrap_or_default();
+        let (number, _) = files.get(name).ok_or_else(|| format!("{package}: {line}"))?;
+        // a rule file without a rule for a message says so instead of an id
+        let id = if id.is_empty() { text } else { id };
+        assert_ne!(id, NO_EMPTY_ELEMENT, "{package} {}: {place}", roots[*number]);
+        *by_root.entry(*number).or_default().entry(id.to_owned()).or_default() += 1;
+        *by_rule.entry(id.to_owned()).or_default() += 1;
+    }
+    for (number, root) in roots.iter().enumerate() {
+        let broken = by_root.get(&number).map(|rules| format!("{rules:?}"));
+        eprintln!("  {root:<60} {}", broken.as_deref().unwrap_or("hält alle Regeln ein"));
+    }
+    let (held, judged) = (roots.len() - by_root.len(), paths.len());
+    eprintln!("{package}: Schematron, {judged} Instanzen, {held}/{} Nachrichten ohne Beanstandung", roots.len());
+    eprintln!("{package}: verletzte Inhaltsregeln × Anzahl: {by_rule:?}");
     Ok(())
 }
