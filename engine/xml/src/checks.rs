@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use kop_core::{ContentHash, Diagnostic, Severity};
 
 use crate::{
-    codelist::{CodeList, Lists},
+    codelist::{CodeList, Lists, Validity},
     known::{Memory, Shelf, other_column, unnamed},
     paths::{NONE, Paths, Row, target},
     plan::{Content, Plan, short_name},
@@ -282,7 +282,7 @@ impl<'a> Pass<'a> {
         let prefixes = self.shelf.place(DVDV_PREFIXES, "");
         let prefixes = self.shelf.answer(prefixes).as_ref().ok().cloned();
         let (prefix, rest) = value.split_once(':').unwrap_or((value, ""));
-        let listed = prefixes.as_ref().map(|list| list.has(prefix));
+        let listed = prefixes.as_ref().map(|list| list.find(prefix).is_some());
         let three = prefix.chars().count() == 3 && prefix.chars().all(char::is_lowercase);
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         let form = (three || listed == Some(true)) && !rest.is_empty() && rest.chars().all(plain);
@@ -341,8 +341,8 @@ impl<'a> Pass<'a> {
         if first {
             self.validity(row, &list);
         }
-        if list.has(value) {
-            return;
+        if let Some(validity) = list.find(value) {
+            return self.code_validity(row, &list, value, &validity);
         }
         let short = short_name(urn);
         let problem = Diagnostic::new(
@@ -378,6 +378,40 @@ impl<'a> Pass<'a> {
         );
         let hint = "Mit dem Empfänger klären, welche Version gilt, und sie in mapping.toml bei codelisten eintragen.";
         self.remarks.push(remark.with_target(self.target(row)).with_hint(hint));
+    }
+
+    fn code_validity(&mut self, row: u32, list: &CodeList, value: &str, validity: &Validity<&str>) {
+        let today = self.job.today;
+        let ended = validity.to.filter(|day| *day < today);
+        let begins = validity.from.filter(|day| *day > today);
+        let (de, en) = match (ended, begins) {
+            (Some(day), _) => (format!("galt nur bis {day}"), format!("was valid until {day} only")),
+            (None, Some(day)) => (format!("gilt erst ab {day}"), format!("is valid only from {day}")),
+            (None, None) => return,
+        };
+        if self.remarks.len() >= MAX_PROBLEMS {
+            return;
+        }
+        let (short, version) = (short_name(&list.info.urn), &list.info.version);
+        let hint = match validity.next {
+            Some(next) => format!("Die Liste nennt als Nachfolger: {next}"),
+            None => {
+                "Einen Code nehmen, der am Tag der Nachricht gilt; gilt der Wert fort, den Empfänger fragen."
+                    .to_owned()
+            }
+        };
+        let remark = Diagnostic::new(
+            "KOP-X061",
+            format!("Der Code {de} (Codeliste „{short}“ Version {version})."),
+            format!("The code {en} (code list \"{short}\" version {version})."),
+        );
+        self.remarks.push(
+            remark
+                .with_target(self.target(row))
+                .with_rule(format!("Codeliste {} {version}", list.info.urn))
+                .with_value(value)
+                .with_hint(hint),
+        );
     }
 
     fn other_version(&mut self, row: u32, urn: &str, version: &str, pinned: &str, by_schema: bool) {

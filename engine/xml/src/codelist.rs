@@ -49,11 +49,51 @@ pub struct ListInfo {
     pub licence: Option<String>,
     /// Number of codes.
     pub codes: usize,
-    /// Hash over the codes without their names: to a check, lists that agree in it are the same.
+    /// Hash over the codes and their validity, without their names: to a check, lists that agree in it are the same.
     pub values: ContentHash,
 }
 
-/// A code list in memory: one text, `code TAB name` a line, sorted by code.
+/// One code of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Code {
+    pub(crate) code: String,
+    pub(crate) name: String,
+    /// Days of validity, and the codes to use afterwards.
+    pub(crate) validity: Validity<String>,
+}
+
+/// From when and until when a code may be used, ISO days, where the list says so; and what comes after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Validity<T> {
+    pub(crate) from: Option<T>,
+    pub(crate) to: Option<T>,
+    pub(crate) next: Option<T>,
+}
+
+impl Validity<String> {
+    fn is_open(&self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+
+    /// Validity of a code that comes twice: as long as one of the rows is valid.
+    fn widen(&mut self, other: &Self) {
+        self.from = self.from.take().zip(other.from.clone()).map(|(a, b)| a.min(b));
+        let last = self.to.take().zip(other.to.clone());
+        self.to = last.map(|(a, b)| a.max(b));
+    }
+
+    /// As it is stored behind a name; nothing for a code that always counts.
+    fn columns(&self) -> String {
+        if self.is_open() {
+            return String::new();
+        }
+        let text = |part: &Option<String>| part.clone().unwrap_or_default();
+        ["\t", &text(&self.from), "\t", &text(&self.to), "\t", &text(&self.next)].concat()
+    }
+}
+
+/// A code list in memory: one text, `code TAB name` a line, sorted by code; behind it `TAB from TAB to TAB next` where
+/// the code does not always count.
 #[derive(Debug)]
 pub(crate) struct CodeList {
     pub(crate) info: ListInfo,
@@ -64,13 +104,23 @@ pub(crate) struct CodeList {
 
 impl CodeList {
     /// Sorts and counts the rows and gives the list its identity. Of a code that comes twice the first counts.
-    pub(crate) fn new(mut info: ListInfo, mut rows: Vec<(String, String)>) -> Self {
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
-        rows.dedup_by(|later, first| later.0 == first.0);
-        let text: String = rows.iter().flat_map(|(code, name)| [code, "\t", name, "\n"]).collect();
+    pub(crate) fn new(mut info: ListInfo, mut rows: Vec<Code>) -> Self {
+        rows.sort_by(|a, b| a.code.cmp(&b.code));
+        rows.dedup_by(|later, first| {
+            let same = later.code == first.code;
+            if same {
+                first.validity.widen(&later.validity);
+            }
+            same
+        });
+        let line = |row: &Code| [&row.code, "\t", &row.name, &row.validity.columns(), "\n"].concat();
+        let text: String = rows.iter().map(line).collect();
         info.hash = identity(&info, &text);
         info.codes = rows.len();
-        info.values = ContentHash::of_parts(rows.iter().map(|(code, _)| ("", code.as_bytes())));
+        let values: Vec<(String, &str)> =
+            rows.iter().map(|row| (row.validity.columns(), row.code.as_str())).collect();
+        info.values =
+            ContentHash::of_parts(values.iter().map(|(until, code)| (until.as_str(), code.as_bytes())));
         Self { lines: lines(&text), info, text: text.into() }
     }
 
@@ -96,12 +146,22 @@ impl CodeList {
     fn row(&self, line: (u32, u16)) -> (&str, &str) {
         let code = self.code(line);
         let rest = &self.text[line.0 as usize + code.len() + 1..];
-        (code, rest.split('\n').next().unwrap_or_default())
+        (code, rest.split(['\t', '\n']).next().unwrap_or_default())
     }
 
     /// Whether the list has a code.
+    #[cfg(test)]
     pub(crate) fn has(&self, code: &str) -> bool {
-        self.lines.binary_search_by(|line| self.code(*line).cmp(code)).is_ok()
+        self.find(code).is_some()
+    }
+
+    /// The validity of a code, if the list has it.
+    pub(crate) fn find(&self, code: &str) -> Option<Validity<&str>> {
+        let at = self.lines.binary_search_by(|line| self.code(*line).cmp(code)).ok()?;
+        let line = self.text[self.lines[at].0 as usize..].split('\n').next().unwrap_or_default();
+        let mut columns = line.split('\t').skip(2).map(|column| Some(column).filter(|day| !day.is_empty()));
+        let mut column = || columns.next().flatten();
+        Some(Validity { from: column(), to: column(), next: column() })
     }
 
     /// Codes that may be meant, with their names, best first: same name, same but for case and leading zeros,
@@ -321,6 +381,12 @@ impl Lists {
 mod tests {
     use super::*;
 
+    fn row(code: &str, name: &str, from: Option<&str>, to: Option<&str>) -> Code {
+        let own = |day: Option<&str>| day.map(str::to_owned);
+        let validity = Validity { from: own(from), to: own(to), next: None };
+        Code { code: code.into(), name: name.into(), validity }
+    }
+
     fn list(rows: &[(&str, &str)]) -> CodeList {
         let info = ListInfo {
             hash: ContentHash::of(b""),
@@ -335,7 +401,7 @@ mod tests {
             codes: 0,
             values: ContentHash::of(b""),
         };
-        CodeList::new(info, rows.iter().map(|(code, name)| ((*code).into(), (*name).into())).collect())
+        CodeList::new(info, rows.iter().map(|(code, name)| row(code, name, None, None)).collect())
     }
 
     #[test]
@@ -348,6 +414,22 @@ mod tests {
         assert_eq!(list.near("Rot"), [("01", "rot")]);
         assert_eq!(list.near("hellgruen"), [("0100", "hellgrün")]);
         assert!(list.near("Erika Mustermann").is_empty());
+    }
+
+    #[test]
+    fn a_code_that_comes_twice_counts_as_long_as_one_of_its_rows() {
+        let rows = vec![
+            row("01", "alt", None, Some("2020-12-31")),
+            row("01", "neu", Some("2021-01-01"), None),
+            row("02", "kurz", Some("2020-01-01"), Some("2020-06-30")),
+            row("02", "länger", Some("2020-03-01"), Some("2020-09-30")),
+        ];
+        let list = CodeList::new(list(&[]).info, rows);
+        let stored = CodeList::stored(&list.info, list.bytes().to_vec()).unwrap();
+        assert_eq!(stored.find("01"), Some(Validity::default()));
+        let both = Validity { from: Some("2020-01-01"), to: Some("2020-09-30"), next: None };
+        assert_eq!(stored.find("02"), Some(both));
+        assert_eq!(stored.near("kurz"), [("02", "kurz")]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use quick_xml::{
 };
 
 use crate::{
-    codelist::{CodeList, ListInfo},
+    codelist::{Code, CodeList, ListInfo, Validity},
     licence,
     xsd::MAX_FILE,
 };
@@ -133,11 +133,14 @@ struct Builder {
     keys: Vec<Key>,
     /// Code and display column, chosen when the rows begin.
     chosen: Option<(usize, Option<usize>)>,
+    /// Columns that say from when and until when a code counts, and what comes after it.
+    times: Validity<usize>,
     cell: usize,
     next_cell: usize,
     code: Option<String>,
     display: String,
-    rows: Vec<(String, String)>,
+    validity: Validity<String>,
+    rows: Vec<Code>,
 }
 
 /// The local name.
@@ -208,9 +211,11 @@ impl Builder {
                 }
                 if self.chosen.is_none() {
                     self.chosen = Some(self.choose()?);
+                    self.times = self.times();
                 }
                 (self.next_cell, self.code) = (0, None);
                 self.display.clear();
+                self.validity = Validity::default();
             }
             ["CodeList", "SimpleCodeList", "Row", "Value"] => {
                 self.cell = match attribute("ColumnRef")? {
@@ -263,10 +268,19 @@ impl Builder {
                 } else if Some(self.cell) == display {
                     self.display = text();
                 }
+                let here = |column: Option<usize>| column == Some(self.cell);
+                if here(self.times.from) {
+                    self.validity.from = day(content);
+                } else if here(self.times.to) {
+                    self.validity.to = day(content);
+                } else if here(self.times.next) {
+                    self.validity.next = Some(text()).filter(|next| !next.is_empty());
+                }
             }
             ["CodeList", "SimpleCodeList", "Row"] => {
                 if let Some(code) = self.code.take().filter(|code| !code.is_empty()) {
-                    self.rows.push((code, std::mem::take(&mut self.display)));
+                    let name = std::mem::take(&mut self.display);
+                    self.rows.push(Code { code, name, validity: std::mem::take(&mut self.validity) });
                 }
             }
             _ => {}
@@ -300,6 +314,29 @@ impl Builder {
             .or_else(|| others().find(|(_, column)| !column.optional))
             .or_else(|| others().next());
         Ok((code, display.map(|(number, _)| number)))
+    }
+
+    /// Columns of validity, by their usual names. Columns about the thing that a code stands for (when a state came
+    /// to be and ceased, in the list of states) are none of them: born in the Soviet Union is no mistake.
+    fn times(&self) -> Validity<usize> {
+        let named = |names: &[&str]| {
+            self.columns.iter().position(|column| {
+                let all = std::iter::once(&column.id).chain(&column.names);
+                all.map(|name| plain(name)).any(|name| names.contains(&name.as_str()))
+            })
+        };
+        Validity {
+            from: named(&[
+                "gueltigab",
+                "gueltigvon",
+                "gueltigkeitab",
+                "gueltigkeitvon",
+                "gueltigkeitsbeginn",
+                "validfrom",
+            ]),
+            to: named(&["gueltigbis", "gueltigkeitbis", "gueltigkeitsende", "validto", "validuntil"]),
+            next: named(&["kuenftigzuverwendendecodes", "nachfolger", "nachfolgecode"]),
+        }
     }
 
     fn finish(self) -> Result<CodeList, Refusal> {
@@ -343,8 +380,20 @@ fn shorten(text: &str) -> String {
     text
 }
 
-/// An ISO date, also when a time follows; anything else is no date.
+/// A name without what writers vary: case, umlauts, signs.
+fn plain(name: &str) -> String {
+    let name = name.to_lowercase().replace('ü', "ue");
+    name.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// An ISO date, also when a time follows, or a German one; anything else is no date.
 fn day(text: &str) -> Option<String> {
+    if let [day, month, year] = text.trim().split('.').collect::<Vec<_>>()[..]
+        && (day.len(), month.len(), year.len()) == (2, 2, 4)
+        && [day, month, year].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return Some(format!("{year}-{month}-{day}"));
+    }
     let day = text.get(..10)?;
     let form = day.bytes().enumerate().all(|(at, byte)| match at {
         4 | 7 => byte == b'-',
@@ -395,6 +444,32 @@ mod tests {
         assert_eq!(found.info.licence.as_deref(), Some("dl-de/by-2-0"));
         assert_eq!(found.info.valid_to.as_deref(), Some("2024-12-31"));
         assert_eq!(found.bytes(), "A&B\tRot und blau\n".as_bytes());
+    }
+
+    #[test]
+    fn columns_of_validity_are_read_in_both_ways_of_writing_days() {
+        let column = |id: &str| format!("<Column Id=\"{id}\" Use=\"optional\"/>");
+        let extra =
+            ["gültig-ab", "gueltigBis", "kuenftigZuVerwendendeCodes", "Existenz-bis"].map(column).concat();
+        let row = |code: &str, cells: &[(&str, &str)]| {
+            let cell = |(column, text): &(&str, &str)| {
+                format!("<Value ColumnRef=\"{column}\"><SimpleValue>{text}</SimpleValue></Value>")
+            };
+            let cells: String = cells.iter().map(cell).collect();
+            format!("<Row>{}{cells}</Row>", cell(&("schluessel", code)))
+        };
+        let rows = [
+            row("1", &[("gueltigBis", "30.06.2021"), ("kuenftigZuVerwendendeCodes", "2")]),
+            row("2", &[("gültig-ab", "2021-07-01T00:00:00"), ("gueltigBis", "unbefristet")]),
+            row("3", &[("Existenz-bis", "1992-04-26")]),
+        ];
+        let columns = COLUMNS.replace("<Key Id=\"a\">", &format!("{extra}<Key Id=\"a\">"));
+        let text = list(&format!("{columns}<SimpleCodeList>{}</SimpleCodeList>", rows.concat()));
+        let found = read(text.as_bytes()).unwrap();
+        let day = |from, to, next| Some(Validity { from, to, next });
+        assert_eq!(found.find("1"), day(None, Some("2021-06-30"), Some("2")));
+        assert_eq!(found.find("2"), day(Some("2021-07-01"), None, None));
+        assert_eq!(found.find("3"), day(None, None, None));
     }
 
     #[test]

@@ -120,7 +120,8 @@ fn by_schematron(package: &str, roots: &[&str], rules: &[PathBuf], folder: &Path
         for entry in fs::read_dir(next)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let number = name.strip_prefix("instanz-").and_then(|rest| rest.split('-').next()?.parse::<usize>().ok());
+            let number =
+                name.strip_prefix("instanz-").and_then(|rest| rest.split('-').next()?.parse::<usize>().ok());
             match number {
                 _ if path.is_dir() => waiting.push(path),
                 Some(number) if name.ends_with("-000.xml") || name.ends_with("-001.xml") => {
@@ -150,7 +151,10 @@ fn by_schematron(package: &str, roots: &[&str], rules: &[PathBuf], folder: &Path
         eprintln!("  {root:<60} {}", broken.as_deref().unwrap_or("hält alle Regeln ein"));
     }
     let (held, judged) = (roots.len() - by_root.len(), paths.len());
-    eprintln!("{package}: Schematron, {judged} Instanzen, {held}/{} Nachrichten ohne Beanstandung", roots.len());
+    eprintln!(
+        "{package}: Schematron, {judged} Instanzen, {held}/{} Nachrichten ohne Beanstandung",
+        roots.len()
+    );
     eprintln!("{package}: verletzte Inhaltsregeln × Anzahl: {by_rule:?}");
     Ok(())
 }

@@ -313,3 +313,39 @@ fn the_official_lists_know_the_official_codes() {
     // a debug build on a busy machine; a search through whole lists would take longer
     assert!(each.as_millis() < 2, "{each:?}");
 }
+
+#[test]
+fn a_code_outside_its_validity_is_a_warning_with_its_successor() {
+    let shop = shop();
+    let rows = [("01", "Lageplan"), ("02", "Grundriss")];
+    let cell = |column: &str, text: &str| {
+        format!("<Value ColumnRef=\"{column}\"><SimpleValue>{text}</SimpleValue></Value></Row>")
+    };
+    let list = genericode(ANLAGEN, "3.0", "", &rows)
+        .replace(
+            "<Key Id=\"k\">",
+            "<Column Id=\"gueltigBis\"/><Column Id=\"nachfolger\"/><Column Id=\"gueltigAb\"/><Key Id=\"k\">",
+        )
+        .replacen(
+            "</Row>",
+            &(cell("gueltigBis", "23.11.2026").replace("</Row>", "") + &cell("nachfolger", "02")),
+            1,
+        );
+    shop.store.import(&shop.file("liste.xml", &list)).unwrap();
+    let antrag = shop.bauantrag();
+    let warned = |day: &str| {
+        let written = antrag.write(&tree(&bauantrag()), &xbau_options()).unwrap();
+        let remarks =
+            antrag.check(&written, &xbau_options(), day).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        remarks.into_iter().filter(|remark| remark.code == "KOP-X061").collect::<Vec<_>>()
+    };
+    let found = warned(TODAY);
+    assert_eq!(found.len(), 2, "both attachments: {found:#?}");
+    assert_eq!(found[0].severity, Severity::Warnung);
+    assert!(
+        found[0].de.contains("2026-11-23") && found[0].hint.as_deref().unwrap().ends_with("02"),
+        "{found:#?}"
+    );
+    assert!(found[0].target.as_deref().unwrap().contains("anlage"), "{found:#?}");
+    assert!(warned("2026-11-23").is_empty(), "the last day counts");
+}
