@@ -39,7 +39,9 @@ pub(crate) async fn known(engine: &Engine, mapping: &LoadedMapping) -> Option<Ar
 /// What to say of a submission's form: fields that are new, and fields that are gone although the script wanted them.
 pub fn remarks(known: &KnownForms, eingang: &Eingang, reads: &Reads) -> Vec<Diagnostic> {
     let Some(form) = eingang.kopf.formular_id.as_deref() else { return Vec::new() };
-    let mut drift = known.drift(form, &eingang.form_data);
+    let version = eingang.kopf.formular_version.as_deref();
+    let mut drift = known.drift(form, version, &eingang.form_data);
+    let (de, en) = versions(version, &drift.tested);
     if !drift.gone.is_empty() {
         let missed: Vec<String> =
             reads.iter().filter(|read| !read.present).map(|read| plain(&read.path)).collect();
@@ -51,8 +53,8 @@ pub fn remarks(known: &KnownForms, eingang: &Eingang, reads: &Reads) -> Vec<Diag
         found.push(
             Diagnostic::new(
                 "KOP-F020",
-                format!("Das Formular hat Felder, die beim Test der Zuordnung unbekannt waren: {names}."),
-                format!("The form has fields that were unknown when the mapping was tested: {names}."),
+                format!("Das Formular{de} hat Felder, die beim Test der Zuordnung unbekannt waren: {names}."),
+                format!("The form{en} has fields that were unknown when the mapping was tested: {names}."),
             )
             .with_hint(
                 "Prüfen, ob die Zuordnung sie braucht, und einen Antrag des neuen Formulars als Test ablegen.",
@@ -65,14 +67,28 @@ pub fn remarks(known: &KnownForms, eingang: &Eingang, reads: &Reads) -> Vec<Diag
         found.push(
             Diagnostic::new(
                 "KOP-F021",
-                format!("Dem Formular fehlen Felder, die die Zuordnung liest: {names}."),
-                format!("The form lacks fields that the mapping reads: {names}."),
+                format!("Dem Formular{de} fehlen Felder, die die Zuordnung liest: {names}."),
+                format!("The form{en} lacks fields that the mapping reads: {names}."),
             )
             .with_field(first, label)
             .with_hint("Prüfen, wie die Felder jetzt heißen, und die Zuordnung und ihre Tests nachziehen."),
         );
     }
     found
+}
+
+/// ` (Version 7; getestet: 5, 6)` in German and English, nothing where the vendor sends no version.
+fn versions(version: Option<&str>, tested: &[String]) -> (String, String) {
+    let short = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(NAME).collect() };
+    let Some(version) = version.map(short) else { return (String::new(), String::new()) };
+    if tested.is_empty() {
+        return (format!(" (Version {version})"), format!(" (version {version})"));
+    }
+    // the latest ones stand last
+    let skipped = tested.len().saturating_sub(NAMED);
+    let names = tested[skipped..].iter().map(|name| short(name)).collect::<Vec<_>>().join(", ");
+    let names = if skipped > 0 { format!("{names} (+{skipped})") } else { names };
+    (format!(" (Version {version}; getestet: {names})"), format!(" (version {version}; tested: {names})"))
 }
 
 /// `chip („Chipnummer“), rasse und 3 weitere`; names come from outside and are kept short.
@@ -102,4 +118,17 @@ pub fn plain(path: &str) -> String {
         inside &= c != ']';
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::versions;
+
+    #[test]
+    fn a_remark_names_the_version_and_those_that_were_tested() {
+        let tested: Vec<String> = (1..=7).map(|number| number.to_string()).collect();
+        assert_eq!(versions(None, &tested).0, "");
+        assert_eq!(versions(Some("8"), &[]).0, " (Version 8)");
+        assert_eq!(versions(Some("8\n"), &tested).0, " (Version 8; getestet: 3, 4, 5, 6, 7 (+2))");
+    }
 }

@@ -216,7 +216,7 @@ impl TestedForms for CaseForms {
                 && let Some(form) = &eingang.kopf.formular_id
             {
                 let whole = read_case(&case).is_ok_and(|file| file.fehler.is_none());
-                known.add(form, &eingang.form_data, whole);
+                known.add(form, eingang.kopf.formular_version.as_deref(), &eingang.form_data, whole);
             }
         }
         known
