@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-600}
 folder=fuzz/corpus
-mkdir -p "$folder"/{xml,genericode,xsd,zip} fuzz/artifacts
+mkdir -p "$folder"/{xml,genericode,xsd,zip,wsdl} fuzz/artifacts
 
 # Seeds of our own; a corpus that grew in earlier runs stays.
 cp xoev-schemas/xdomea-3.1.0/*.xsd xoev-schemas/xbau-hochbau-2.6/*.xsd "$folder/xsd/"
@@ -20,6 +20,15 @@ cat >"$folder/genericode/liste" <<'XML'
 <ColumnSet><Column Id="code" Use="required"><ShortName>code</ShortName><Data Type="string"/></Column>
 <Key Id="k"><ShortName>k</ShortName><ColumnRef Ref="code"/></Key></ColumnSet>
 <SimpleCodeList><Row><Value ColumnRef="code"><SimpleValue>01</SimpleValue></Value></Row></SimpleCodeList></gc:CodeList>
+XML
+cat >"$folder/wsdl/dienst" <<'XML'
+<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:o="urn:o" xmlns:t="urn:t" name="Probe-A2B"><documentation>
+<t:categories><t:category>Amt</t:category></t:categories><![CDATA[<p>Der Präfix lautet "<b>amt</b>". Zulässige Dienstnutzer
+sind Organisationen "<b>Portal</b>".</p>]]></documentation><import namespace="urn:x"/><types><schema><complexType name="v">
+<choice><element name="a.0001"/><element ref="x:b.0002"/></choice></complexType></schema></types><message name="m">
+<part name="p" type="t:v"/></message><portType name="i"><operation name="s"><input message="t:m"/><output message="t:m"/>
+</operation></portType><binding name="b"><operation name="s"><o:operation communicationType="one-way-active"/><input>
+<o:container signatureLevel="advanced" required="true"/></input></operation></binding></definitions>
 XML
 python3 - "$folder/zip/paket" <<'PY'
 import glob, sys, zipfile
@@ -34,7 +43,7 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 target=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 cargo build --locked --release --manifest-path fuzz/Cargo.toml --target-dir "$target" --target "$(rustc -vV | sed -n 's/^host: //p')"
-for name in xml genericode xsd zip; do
+for name in xml genericode xsd zip wsdl; do
     echo "== Fuzz $name, $seconds s"
     binary=$(find "$target" -path '*/release/*' -maxdepth 3 -type f -name "$name" | head -n 1)
     log=$(mktemp)
