@@ -249,7 +249,7 @@ fn a_service_that_does_not_take_the_message_is_said_with_those_that_do() {
         let warnings = folder.load().unwrap_or_else(|problems| panic!("{problems:#?}")).warnings;
         warnings
             .into_iter()
-            .map(|warning| (warning.code.to_string(), warning.place.unwrap().line, warning.hint.unwrap()))
+            .map(|warning| (warning.code.clone(), warning.place.unwrap().line, warning.hint.unwrap()))
             .collect::<Vec<_>>()
     };
     assert!(warnings("Probe1-P2A", 1, "amt:1").is_empty());

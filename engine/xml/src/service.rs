@@ -80,6 +80,16 @@ impl ServiceInfo {
         self.namespaces.is_empty() || self.namespaces.iter().any(|known| known == namespace)
     }
 
+    /// Whether a root goes in or comes out.
+    pub fn mentions(&self, root: &str) -> bool {
+        let all = |operation: &OperationInfo| {
+            [&operation.takes, &operation.answers, &operation.faults]
+                .into_iter()
+                .any(|roots| roots.iter().any(|one| one == root))
+        };
+        self.operations.iter().any(all)
+    }
+
     /// Whether a message may be sent to the service.
     pub fn takes(&self, namespace: &str, root: &str) -> bool {
         self.speaks(namespace)
@@ -123,7 +133,7 @@ pub(crate) fn read(path: &str, bytes: &[u8]) -> Result<ServiceInfo, String> {
         return Err("ends in the middle of an element".to_owned());
     }
     let mut service = found.finish()?;
-    service.path = path.to_owned();
+    path.clone_into(&mut service.path);
     service.hash = Some(ContentHash::of(bytes));
     Ok(service)
 }
@@ -278,14 +288,14 @@ impl Builder {
                 let exchange = attribute("communicationType")?;
                 self.bound_operation(|operation| operation.exchange = exchange);
             }
-            ["definitions", "binding", "operation", "input", "container"] => {
+            ["definitions", "binding", "operation", "input", "container"]
+                if attribute("required")?.as_deref() == Some("true") =>
+            {
                 // other containers hold what may come along
-                if attribute("required")?.as_deref() == Some("true") {
-                    let level = attribute("signatureLevel")?;
-                    self.bound_operation(|operation| {
-                        operation.signature_level = operation.signature_level.take().or(level);
-                    });
-                }
+                let level = attribute("signatureLevel")?;
+                self.bound_operation(|operation| {
+                    operation.signature_level = operation.signature_level.take().or(level);
+                });
             }
             _ => {}
         }
@@ -357,7 +367,7 @@ impl Builder {
         let quoted = |topic: &str, fits: &dyn Fn(&str) -> bool| -> Vec<String> {
             let mut found: Vec<String> = Vec::new();
             for (at, _) in prose.match_indices(topic).take(20) {
-                let sentence = prose[at..].split('.').next().unwrap_or_default();
+                let sentence = sentence(&prose[at..]);
                 for word in sentence.split(['"', '“', '”', '„']).skip(1).step_by(2).map(shorten) {
                     if fits(&word) && !found.contains(&word) && found.len() < 50 {
                         found.push(word);
@@ -387,12 +397,22 @@ fn words(html: &str) -> String {
     for c in html.chars() {
         match c {
             '<' => inside = true,
-            '>' if inside => inside = false,
+            '>' if inside => {
+                inside = false;
+                text.push(' ');
+            }
             c if !inside => text.push(if c.is_whitespace() { ' ' } else { c }),
             _ => {}
         }
     }
     text
+}
+
+/// The first sentence: a full stop before a capital ends it, one in `bzw.` does not.
+fn sentence(prose: &str) -> &str {
+    let ends =
+        |(at, _): &(usize, &str)| prose[at + 1..].trim_start().chars().next().is_none_or(char::is_uppercase);
+    prose.match_indices('.').find(ends).map_or(prose, |(at, _)| &prose[..at])
 }
 
 fn shorten(text: &str) -> String {
@@ -407,7 +427,7 @@ mod tests {
     const WSDL: &str = r#"<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:o="http://www.osci.de/2006/07/wsdl/"
         xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" xmlns:a="urn:x:1" name="Probe1-A2B">
         <documentation><t:categories><t:category>Amt</t:category></t:categories><![CDATA[<p>Der <i>Präfix</i> lautet
-        "<b>amt</b>".</p><p>Zulässige Dienstnutzer sind Organisationen "<b>Portal</b>" und „Amt“. Nicht "kat".</p>]]>
+        "<b>amt</b>" bzw. "<b>kat</b>".</p><p>Zulässige Dienstnutzer sind Organisationen "<b>Portal</b>" und „Amt“. Nicht "xyz".</p>]]>
         </documentation><import namespace="http://www.osci.de/2006/07/wsdl/"/><import namespace="urn:x:1"/>
         <types><xs:schema><xs:complexType name="viele"><xs:choice><xs:element name="b.0002"/><xs:element ref="a:c.0003"/>
         </xs:choice></xs:complexType></xs:schema></types>
@@ -432,7 +452,7 @@ mod tests {
         assert_eq!(operation.exchange.as_deref(), Some("request-response"));
         assert_eq!(
             (&service.receivers.categories[0], &service.receivers.prefixes[..]),
-            (&"Amt".to_owned(), &["amt".to_owned()][..])
+            (&"Amt".to_owned(), &["amt".to_owned(), "kat".to_owned()][..])
         );
         assert_eq!(service.senders.categories, ["Portal", "Amt"]);
         assert!(service.takes("urn:x:1", "b.0002"));
@@ -441,7 +461,8 @@ mod tests {
 
     #[test]
     fn senders_have_the_prefix_that_they_have_as_receivers() {
-        let first = read("a", WSDL.as_bytes()).unwrap();
+        let mut first = read("a", WSDL.as_bytes()).unwrap();
+        first.receivers.prefixes.truncate(1);
         let mut services = vec![first.clone(), first];
         complete(&mut services);
         assert!(services[0].senders.prefixes.is_empty(), "the prefix of Portal is not known");

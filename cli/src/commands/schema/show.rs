@@ -40,7 +40,7 @@ pub(super) fn run(
         return problems::print(&[missing(standard, version)], lang, json, out);
     };
     match root.map(|root| package.message(root)) {
-        None => show_package(&package, lang, json, out)?,
+        None => show_package(&store.services(), &package, lang, json, out)?,
         Some(Ok(schema)) => show_message(&store.services(), &schema, lang, json, out)?,
         Some(Err(problem)) => return problems::print(&[problem], lang, json, out),
     }
@@ -94,8 +94,22 @@ fn show_message(
     Ok(())
 }
 
-fn show_package(package: &Package, lang: Lang, json: bool, out: &mut impl Write) -> io::Result<()> {
-    let info: &PackageInfo = package.info();
+fn show_package(
+    all: &[ServiceInfo],
+    package: &Package,
+    lang: Lang,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    // service descriptions also come in an archive of their own
+    let mut info: PackageInfo = package.info().clone();
+    let own = |service: &&ServiceInfo| {
+        let mut messages = info.messages.iter();
+        messages.any(|message| service.speaks(&message.namespace) && service.mentions(&message.root))
+    };
+    let services: Vec<ServiceInfo> = all.iter().filter(own).cloned().collect();
+    info.services = services;
+    let info = &info;
     if json {
         return writeln!(out, "{:#}", serde_json::json!(info));
     }

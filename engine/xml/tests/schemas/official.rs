@@ -198,6 +198,42 @@ fn the_path_table_knows_every_element() {
 }
 
 #[test]
+fn service_descriptions_say_who_sends_what() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let store = SchemaStore::open(folder.path(), None).unwrap();
+    // they come in an archive of their own
+    let report = store.import(&shared.join("xoev/xbau-2.6/wsdl")).unwrap();
+    assert!(report.hints.is_empty() && report.package.messages.is_empty(), "{report:#?}");
+    let services = store.services();
+    let service = |name: &str| services.iter().find(|service| service.name == name).unwrap();
+    assert_eq!(services.len(), 16);
+    let portal = service("XBau26-BH2BAB");
+    assert!(portal.takes("http://www.xleitstelle.de/xbau/2/6", "baugenehmigung.antrag.0200"));
+    assert!(!portal.takes("http://www.xleitstelle.de/xbau/2/5", "baugenehmigung.antrag.0200"));
+    assert_eq!(
+        (&portal.receivers.prefixes[..], &portal.senders.prefixes[..]),
+        (&["bab".to_owned()][..], &["bap".to_owned()][..])
+    );
+    assert_eq!(portal.operations[0].signature_level.as_deref(), Some("advanced"));
+    assert_eq!(service("XBau26-BH2GEM").receivers.prefixes, ["gba", "bab"]);
+    let chamber = &service("XBau26-BAB2AIKsync").operations[0];
+    assert_eq!((chamber.answers.len(), chamber.faults.len()), (1, 1));
+    drop(store);
+    assert_eq!(SchemaStore::open(folder.path(), None).unwrap().services().len(), 16);
+
+    let broken = folder.path().join("kaputt");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("a.wsdl"), "<!DOCTYPE a><definitions/>").unwrap();
+    let store = SchemaStore::open(&folder.path().join("anderswo"), None).unwrap();
+    assert_eq!(store.import(&broken).unwrap_err()[0].code, "KOP-X060");
+    let schema = "<xs:schema xmlns:xs='http://www.w3.org/2001/XMLSchema' targetNamespace='urn:a'/>";
+    std::fs::write(broken.join("a.xsd"), schema).unwrap();
+    let report = store.import(&broken).unwrap();
+    assert!(report.package.services.is_empty() && report.hints[0].code == "KOP-X060", "{report:#?}");
+}
+
+#[test]
 fn an_import_says_what_it_chose_borrowed_and_lacks() {
     let Some(shared) = shared() else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -210,23 +246,10 @@ fn an_import_says_what_it_chose_borrowed_and_lacks() {
     };
     assert!(missing("xoev-code.xsd") && missing("gmlProfilexplan.xsd"), "{problems:#?}");
     let report = store.import(&shared.join(XBAU)).unwrap();
-    let services = &report.package.services;
-    let service = |name: &str| services.iter().find(|service| service.name == name).unwrap();
     let licences = &report.package.licences;
     let library = licences.iter().find(|licence| licence.text.contains("Creative Commons")).unwrap();
     assert!(!library.whole && library.sources.iter().any(|path| path.ends_with("xoev-code.xsd")));
     assert!(report.package.unlicensed > 30, "XBau's own documents state none");
-    assert_eq!(services.len(), 16);
-    let portal = service("XBau26-BH2BAB");
-    assert!(portal.takes("http://www.xleitstelle.de/xbau/2/6", "baugenehmigung.antrag.0200"));
-    assert!(!portal.takes("http://www.xleitstelle.de/xbau/2/5", "baugenehmigung.antrag.0200"));
-    assert_eq!(
-        (&portal.receivers.prefixes[..], &portal.senders.prefixes[..]),
-        (&["bab".to_owned()][..], &["bap".to_owned()][..])
-    );
-    assert_eq!(portal.operations[0].signature_level.as_deref(), Some("advanced"));
-    let chamber = &service("XBau26-BAB2AIKsync").operations[0];
-    assert_eq!((chamber.answers.len(), chamber.faults.len()), (1, 1));
     assert!(report.new && report.hints[0].detail.as_deref().unwrap().contains("beiseitegelassen: xsd"));
     assert!(!store.import(&shared.join(XBAU)).unwrap().new);
     let report = store.import(&shared.join(KERNMODUL)).unwrap();
