@@ -53,9 +53,9 @@ pub struct ListInfo {
     pub values: ContentHash,
 }
 
-/// One code of a list.
+/// One row of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Code {
+pub(crate) struct Row {
     pub(crate) code: String,
     pub(crate) name: String,
     /// Days of validity, and the codes to use afterwards.
@@ -104,7 +104,7 @@ pub(crate) struct CodeList {
 
 impl CodeList {
     /// Sorts and counts the rows and gives the list its identity. Of a code that comes twice the first counts.
-    pub(crate) fn new(mut info: ListInfo, mut rows: Vec<Code>) -> Self {
+    pub(crate) fn new(mut info: ListInfo, mut rows: Vec<Row>) -> Self {
         rows.sort_by(|a, b| a.code.cmp(&b.code));
         rows.dedup_by(|later, first| {
             let same = later.code == first.code;
@@ -113,7 +113,7 @@ impl CodeList {
             }
             same
         });
-        let line = |row: &Code| [&row.code, "\t", &row.name, &row.validity.columns(), "\n"].concat();
+        let line = |row: &Row| [&row.code, "\t", &row.name, &row.validity.columns(), "\n"].concat();
         let text: String = rows.iter().map(line).collect();
         info.hash = identity(&info, &text);
         info.codes = rows.len();
@@ -381,10 +381,10 @@ impl Lists {
 mod tests {
     use super::*;
 
-    fn row(code: &str, name: &str, from: Option<&str>, to: Option<&str>) -> Code {
+    fn row(code: &str, name: &str, from: Option<&str>, to: Option<&str>) -> Row {
         let own = |day: Option<&str>| day.map(str::to_owned);
         let validity = Validity { from: own(from), to: own(to), next: None };
-        Code { code: code.into(), name: name.into(), validity }
+        Row { code: code.into(), name: name.into(), validity }
     }
 
     fn list(rows: &[(&str, &str)]) -> CodeList {

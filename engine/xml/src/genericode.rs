@@ -12,7 +12,7 @@ use quick_xml::{
 };
 
 use crate::{
-    codelist::{Code, CodeList, ListInfo, Validity},
+    codelist::{CodeList, ListInfo, Row, Validity},
     licence,
     xsd::MAX_FILE,
 };
@@ -140,7 +140,7 @@ struct Builder {
     code: Option<String>,
     display: String,
     validity: Validity<String>,
-    rows: Vec<Code>,
+    rows: Vec<Row>,
 }
 
 /// The local name.
@@ -280,7 +280,7 @@ impl Builder {
             ["CodeList", "SimpleCodeList", "Row"] => {
                 if let Some(code) = self.code.take().filter(|code| !code.is_empty()) {
                     let name = std::mem::take(&mut self.display);
-                    self.rows.push(Code { code, name, validity: std::mem::take(&mut self.validity) });
+                    self.rows.push(Row { code, name, validity: std::mem::take(&mut self.validity) });
                 }
             }
             _ => {}

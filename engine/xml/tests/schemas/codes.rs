@@ -79,7 +79,7 @@ fn checked(
 }
 
 /// The Bauantrag as the profile wants it.
-fn antrag() -> Value {
+pub(crate) fn antrag() -> Value {
     let mut value = bauantrag();
     for anlage in value["anlagen/anlage"].as_array_mut().unwrap() {
         anlage["anlageart/code"] = json!("0102");
@@ -317,7 +317,7 @@ fn the_official_lists_know_the_official_codes() {
 #[test]
 fn a_code_outside_its_validity_is_a_warning_with_its_successor() {
     let shop = shop();
-    let rows = [("01", "Lageplan"), ("02", "Grundriss")];
+    let rows = [("0102", "Lageplan"), ("02", "Grundriss")];
     let cell = |column: &str, text: &str| {
         format!("<Value ColumnRef=\"{column}\"><SimpleValue>{text}</SimpleValue></Value></Row>")
     };
@@ -332,11 +332,11 @@ fn a_code_outside_its_validity_is_a_warning_with_its_successor() {
             1,
         );
     shop.store.import(&shop.file("liste.xml", &list)).unwrap();
-    let antrag = shop.bauantrag();
+    let schema = shop.bauantrag();
     let warned = |day: &str| {
-        let written = antrag.write(&tree(&bauantrag()), &xbau_options()).unwrap();
+        let written = schema.write(&tree(&antrag()), &xbau_options()).unwrap();
         let remarks =
-            antrag.check(&written, &xbau_options(), day).unwrap_or_else(|problems| panic!("{problems:#?}"));
+            schema.check(&written, &xbau_options(), day).unwrap_or_else(|problems| panic!("{problems:#?}"));
         remarks.into_iter().filter(|remark| remark.code == "KOP-X061").collect::<Vec<_>>()
     };
     let found = warned(TODAY);
