@@ -63,8 +63,13 @@ fn compiled_schemas_that_do_not_fit_leave_and_come_back() {
     };
     let antrag = message("xbau-hochbau", "2.6", "baugenehmigung.antrag.0200");
     let abgabe = message("xdomea", "3.1.0", "Abgabe.Abgabe.0401");
-    let good = antrag.write(&tree(&crate::common::bauantrag()), &crate::common::xbau_options()).unwrap();
-    let other = abgabe.write(&tree(&crate::common::abgabe()), &crate::common::options(&[])).unwrap();
+    let good = antrag.write(&tree(&crate::codes::antrag()), &crate::common::xbau_options()).unwrap();
+    let other = abgabe
+        .write(
+            &tree(&crate::common::abgabe()),
+            &crate::common::options(&[("dateiformat", "1.0"), ("erreichbarkeit", "3")]),
+        )
+        .unwrap();
     let both = || {
         assert!(antrag.validate(&good.bytes, Some(&good.paths)).is_ok());
         assert!(abgabe.validate(&other.bytes, Some(&other.paths)).is_ok());
