@@ -253,7 +253,8 @@ fn with_context<T>(engine: &Engine, load: impl FnOnce(&LoadContext<'_>) -> T) ->
         registry: Registry { intakes: &[], kinds: &engine.parts.kinds },
         host: &engine.parts.host,
         // The run itself says when a schema is not there.
-        schema_exists: &|_, _, _| true,
+        message_namespace: &|_, _, _| Some(String::new()),
+        services: &[],
     })
 }
 
