@@ -151,7 +151,7 @@ pub async fn tell_overdue(engine: &Engine) {
         let item = NewWorkItem::new(WorkItemId(engine.parts.ids.next()), vec![takes_long(&one)]);
         match store.tell(&one, item, engine.now()).await {
             Ok(true) => {
-                tracing::warn!(tenant = %one.tenant, delivery = %one.delivery_id, "Delivery takes long.")
+                tracing::warn!(tenant = %one.tenant, delivery = %one.delivery_id, "Delivery takes long.");
             }
             Ok(false) => {}
             Err(error) => tracing::error!(delivery = %one.delivery_id, %error, "A person could not be told."),

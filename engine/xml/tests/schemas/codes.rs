@@ -302,16 +302,6 @@ fn the_official_lists_know_the_official_codes() {
     other["nachrichtenkopf.g2g"]["leser"]["kennung"] = json!("bauamt-1");
     let found = checked(&schema, &other, &xbau_options()).unwrap_err();
     assert_eq!(short(&found)[0], ("KOP-X055", "nachrichtenkopf.g2g/leser/kennung"));
-
-    let written = schema.write(&tree(&value), &xbau_options()).unwrap();
-    let began = std::time::Instant::now();
-    for _ in 0..500 {
-        schema.check(&written, &xbau_options(), TODAY).unwrap();
-    }
-    let each = began.elapsed() / 500;
-    eprintln!("{} bytes: checks beyond XSD {each:?}", written.bytes.len());
-    // a debug build on a busy machine; a search through whole lists would take longer
-    assert!(each.as_millis() < 2, "{each:?}");
 }
 
 #[test]
