@@ -48,6 +48,6 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 if ! command -v cargo >/dev/null; then
-    echo "Rust fehlt: bitte rustup einrichten (https://rustup.rs), mindestens Rust 1.88." >&2
+    echo "Rust fehlt: bitte rustup einrichten (https://rustup.rs), mindestens Rust 1.89." >&2
     exit 1
 fi

@@ -2,10 +2,12 @@
 //! The contract of a store. Every step is atomic and durable when its call returns; every key starts with
 //! the tenant; no call asks a clock. `crate::conformance` says the same in tests.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
-use kop_core::{AttemptId, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
+use kop_core::{
+    AttemptId, ContentHash, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt,
+};
 
 use crate::{
     error::StoreError,
@@ -13,6 +15,7 @@ use crate::{
         Counts, Found, LaneRecord, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
         WorkItemRecord,
     },
+    retention::{Deletion, DeletionRecord, Orphans, RetentionCandidate, RetentionQuery},
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
         Interrupted, NewCorrections, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement,
@@ -213,6 +216,43 @@ pub trait Store: Send + Sync {
     /// What a Vorgangsnummer, an id or the beginning of an id (4 characters at least) stands for: none, one,
     /// or several (at most 20) when it is ambiguous.
     async fn resolve(&self, tenant: Option<&TenantId>, text: &str) -> Result<Vec<Found>, StoreError>;
+
+    /// Of these blobs, the ones that no row of the tenant names: neither a submission's payload nor a message. Sees
+    /// every row that was committed before the call. For [`crate::Collector`], which explains why that is enough.
+    async fn unnamed_blobs(
+        &self,
+        tenant: &TenantId,
+        candidates: BTreeSet<ContentHash>,
+    ) -> Result<Vec<ContentHash>, StoreError>;
+
+    /// Submissions that are old enough for a phase of deletion, oldest first, with what decides about it.
+    async fn retention_candidates(
+        &self,
+        query: RetentionQuery,
+    ) -> Result<Vec<RetentionCandidate>, StoreError>;
+
+    /// Deletes contents or metadata of one submission in one step, with a line in the log of deletions (and, for
+    /// contents, in the timeline). Looks at [`crate::blockers`] again within the step. Returns the blobs that the
+    /// submission named until now; others may name them still.
+    ///
+    /// After [`crate::Phase::Inhalte`] the document is empty, payload and parts are empty lists, the main document has
+    /// no name and no bytes, tickets, attempts' problems and Klärungsfälle's diagnostics are gone, and
+    /// [`Store::retry`] is refused; ids, hashes, states, receipts and timeline stay, so a repeat still gets the first
+    /// answer. After [`crate::Phase::Metadaten`] only the log of deletions knows the submission; the numbers given out
+    /// are never given again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotPossible`]: something blocks it, or contents are gone already (or, for metadata, still
+    /// there); nothing was deleted. [`StoreError::NotFound`].
+    async fn delete(&self, deletion: Deletion, now: Zeitpunkt) -> Result<Orphans, StoreError>;
+
+    /// The log of deletions, newest first.
+    async fn deletions(&self, tenant: &TenantId, limit: u32) -> Result<Vec<DeletionRecord>, StoreError>;
+
+    /// Gives up to `bytes` of what deleted rows took back to the system, and makes sure that deleted rows are not
+    /// left readable in the store's files. Returns the bytes; 0 when there is nothing more. A store whose server does
+    /// that by itself returns 0.
+    async fn release_space(&self, bytes: u64) -> Result<u64, StoreError>;
 
     /// Numbers for metrics and overview.
     async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError>;

@@ -25,6 +25,12 @@ use tokio::{
 
 use crate::error::StoreError;
 
+mod collect;
+mod gate;
+
+pub use collect::{Collector, Removed, SHORTEST_GRACE};
+use gate::Gate;
+
 /// Bytes that are hashed and written, or read and hashed, in one go off the async threads.
 const CHUNK: usize = 256 * 1024;
 
@@ -39,13 +45,15 @@ pub struct BlobStore(Arc<Shared>);
 struct Shared {
     root: PathBuf,
     next: AtomicU64,
+    gate: Gate,
 }
 
 impl BlobStore {
     /// The store below `root`, which is created.
     pub(crate) fn new(root: &Path) -> Result<Self, StoreError> {
         create_dirs(&root.join(UNFINISHED))?;
-        Ok(Self(Arc::new(Shared { root: root.to_owned(), next: AtomicU64::new(0) })))
+        let gate = Gate::new(root)?;
+        Ok(Self(Arc::new(Shared { root: root.to_owned(), next: AtomicU64::new(0), gate })))
     }
 
     /// Removes what an earlier process left unfinished. Only for the one process that serves.
@@ -204,12 +212,28 @@ impl Unfinished {
         let blob = BlobRef { sha256, size: self.size };
         let target = store.path(tenant, &sha256);
         let folder = target.parent().unwrap_or(&store.root).to_owned();
-        let there = fs::metadata(&target).is_ok_and(|meta| meta.is_file() && meta.len() == self.size);
-        if !there {
-            self.file.sync_all()?;
-            create_dirs(&folder)?;
-            fs::rename(&self.path, &target)?;
-            self.published = true;
+        let there = || fs::metadata(&target).is_ok_and(|meta| meta.is_file() && meta.len() == self.size);
+        let mut durable = false;
+        loop {
+            if !durable && !there() {
+                // Outside the gate: it takes milliseconds, and the collector may wait.
+                self.file.sync_all()?;
+                create_dirs(&folder)?;
+                durable = true;
+            }
+            let _open = store.gate.pass()?;
+            if there() {
+                // Young again: whoever collects leaves it alone until the row that names it is there.
+                collect::touch(&target, &self.file)?;
+                break;
+            }
+            if durable {
+                collect::touch(&self.path, &self.file)?;
+                fs::rename(&self.path, &target)?;
+                self.published = true;
+                break;
+            }
+            // It was there a moment ago and has been collected: our own copy takes its place.
         }
         // Also when another writer was quicker: its own sync of the folder may still be under way.
         sync_dir(&folder)?;
@@ -391,9 +415,10 @@ mod tests {
         (folder, store, "nord".parse().unwrap())
     }
 
-    /// Every file below a folder.
+    /// Every file below a folder, but for the gate.
     fn files(path: &Path) -> Vec<PathBuf> {
         let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let entries = entries.filter(|path| !path.ends_with(".sperre"));
         entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
     }
 

@@ -16,11 +16,12 @@ pub mod folder;
 mod model;
 mod pace;
 pub mod records;
+pub mod retention;
 pub mod sqlite;
 pub mod steps;
 
 pub use api::Store;
-pub use blob::{BlobReader, BlobStore, BlobWriter};
+pub use blob::{BlobReader, BlobStore, BlobWriter, Collector, Removed, SHORTEST_GRACE};
 pub use error::StoreError;
 pub use folder::DataFolder;
 pub use records::{
@@ -28,6 +29,10 @@ pub use records::{
     DeliveryState, EventRecord, Found, FoundId, LaneRecord, MessageRecord, MessageState, Origin, OriginCount,
     PayloadPart, SubmissionDetail, SubmissionFilter, SubmissionPage, SubmissionRecord, SubmissionState,
     SubmissionSummary, WorkItemGroup, WorkItemRecord,
+};
+pub use retention::{
+    Blocker, CandidateDelivery, Deletion, DeletionRecord, Demand, Orphans, Phase, RetentionCandidate,
+    RetentionQuery, blockers,
 };
 pub use sqlite::SqliteStore;
 pub use steps::{

@@ -167,6 +167,9 @@ pub struct SubmissionSummary {
     /// How often it was claimed for processing; more than a few without a result hints at a crash. A person who has
     /// it processed again sets it back to 1.
     pub runs: u32,
+    /// When its contents were deleted: the document is empty, and so are names and bytes of payload and messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_deleted_at: Option<Zeitpunkt>,
 }
 
 /// A submission as stored.

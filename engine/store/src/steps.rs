@@ -168,6 +168,8 @@ pub mod event {
     pub const KORRIGIERT: &str = "korrigiert";
     /// A person had another message made instead of this one (durch: its id, version, grund, von).
     pub const ERSETZT: &str = "ersetzt";
+    /// Contents deleted because their period was over (tage).
+    pub const INHALTE_GELOESCHT: &str = "inhalte-geloescht";
     /// A person saw the application's values unmasked (von).
     pub const EINGESEHEN: &str = "eingesehen";
 }

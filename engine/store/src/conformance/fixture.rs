@@ -101,7 +101,8 @@ impl Fixture {
         }
     }
 
-    fn blob(content: &str) -> BlobRef {
+    /// The blob that such a content would be.
+    pub fn blob(content: &str) -> BlobRef {
         BlobRef { sha256: ContentHash::of(content.as_bytes()), size: content.len() as u64 }
     }
 

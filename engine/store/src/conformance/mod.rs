@@ -6,6 +6,7 @@ mod acts;
 mod cases;
 mod fixture;
 mod lanes;
+mod keeping;
 mod search;
 
 use crate::api::Store;
@@ -34,6 +35,8 @@ pub async fn run<S: Store>(mut fresh: impl FnMut() -> S) {
     acts::causes_tell_where_they_come_from(&fresh()).await;
     acts::a_message_is_made_instead_of_another(&fresh()).await;
     acts::a_correction_lies_over_the_document(&fresh()).await;
+    keeping::blobs_that_a_row_names_are_told_from_others(&fresh()).await;
+    keeping::contents_go_before_metadata_and_nothing_open_goes(&fresh()).await;
     search::lists_filter_and_page(&fresh()).await;
     search::short_ids_are_resolved(&fresh()).await;
 }

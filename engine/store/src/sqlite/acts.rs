@@ -35,6 +35,11 @@ fn retry_delivery(
     now: Zeitpunkt,
 ) -> Result<(), StoreError> {
     let key = (tenant.as_str(), delivery.to_string());
+    let deleted = "SELECT EXISTS (SELECT 1 FROM delivery d JOIN submission s USING (tenant, submission_id)
+         WHERE d.tenant = ?1 AND d.delivery_id = ?2 AND s.content_deleted_at IS NOT NULL)";
+    if conn.query_row(deleted, (key.0, &key.1), |row| row.get(0))? {
+        return Err(StoreError::NotPossible("contents are deleted".to_owned()));
+    }
     let (submission, message, state, leased) = conn.query_row(
         "SELECT submission_id, message_id, state, lease_until IS NOT NULL FROM delivery
          WHERE tenant = ?1 AND delivery_id = ?2",
@@ -74,12 +79,12 @@ fn retry_submission(
     now: Zeitpunkt,
 ) -> Result<(), StoreError> {
     let key = (tenant.as_str(), submission.to_string());
-    let state: String = conn.query_row(
-        "SELECT state FROM submission WHERE tenant = ?1 AND submission_id = ?2",
+    let (state, deleted): (String, bool) = conn.query_row(
+        "SELECT state, content_deleted_at IS NOT NULL FROM submission WHERE tenant = ?1 AND submission_id = ?2",
         (key.0, &key.1),
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if state != "klaerung" {
+    if state != "klaerung" || deleted {
         return Err(StoreError::NotPossible(state));
     }
     // A person's act begins a new round; one run is left to say that something was made before.

@@ -4,10 +4,12 @@
 
 mod acts;
 mod attempts;
+mod blob_refs;
 mod deliveries;
 mod lanes;
 mod query;
 mod readers;
+mod retention;
 mod row;
 mod schema;
 mod submissions;
@@ -17,13 +19,16 @@ mod turns;
 mod writer;
 
 use std::{
-    path::Path,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use kop_core::{AttemptId, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
+use kop_core::{
+    AttemptId, ContentHash, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt,
+};
 use rusqlite::Connection;
 
 use self::{deliveries::LastServed, readers::Readers, writer::Writer};
@@ -34,6 +39,7 @@ use crate::{
         Counts, Found, LaneRecord, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
         WorkItemRecord,
     },
+    retention::{Deletion, DeletionRecord, Orphans, RetentionCandidate, RetentionQuery},
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
         Interrupted, NewCorrections, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement,
@@ -47,6 +53,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The file that says who serves.
 const LOCK_FILE: &str = "kop.lock";
 
+/// `PRAGMA auto_vacuum`: unused pages go back when asked for.
+const INCREMENTAL: i64 = 2;
+
 /// The database below the data folder.
 const DATABASE_FILE: &str = "kop.db";
 
@@ -56,6 +65,7 @@ pub struct SqliteStore {
     // After the readers: the last connection to close folds the log into the file.
     writer: Writer,
     serving: bool,
+    path: PathBuf,
     last_submission: Arc<Mutex<String>>,
     last_delivery: Arc<Mutex<LastServed>>,
 }
@@ -108,6 +118,7 @@ impl SqliteStore {
             readers: Readers::new(&folder.join(DATABASE_FILE)),
             writer: Writer::start(conn, lock)?,
             serving,
+            path: folder.join(DATABASE_FILE),
             last_submission: Arc::default(),
             last_delivery: Arc::default(),
         })
@@ -145,7 +156,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     conn.set_prepared_statement_cache_capacity(128);
     conn.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
-         PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;",
+         PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;",
     )?;
     Ok(conn)
 }
@@ -155,6 +166,16 @@ fn prepare(folder: &Path) -> Result<Connection, StoreError> {
     let path = folder.join(DATABASE_FILE);
     let mut conn = connect(&path)?;
     schema::version(&conn)?;
+    // What was deleted must be able to leave the file. A new file takes the setting at once; an older one is written
+    // anew, once.
+    let whole: i64 = conn.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if whole != INCREMENTAL {
+        conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+        if schema::version(&conn)? > 0 {
+            tracing::info!("The database is written anew, so that deleted rows give their space back.");
+            conn.execute_batch("VACUUM")?;
+        }
+    }
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Database(format!("journal mode is {mode}, not WAL")));
@@ -371,6 +392,40 @@ impl Store for SqliteStore {
     async fn resolve(&self, tenant: Option<&TenantId>, text: &str) -> Result<Vec<Found>, StoreError> {
         let (tenant, text) = (tenant.cloned(), text.to_owned());
         self.readers.run(move |conn| query::resolve(conn, tenant.as_ref(), &text)).await
+    }
+
+    async fn unnamed_blobs(
+        &self,
+        tenant: &TenantId,
+        candidates: BTreeSet<ContentHash>,
+    ) -> Result<Vec<ContentHash>, StoreError> {
+        let tenant = tenant.clone();
+        self.readers.run(move |conn| blob_refs::unnamed(conn, &tenant, &candidates)).await
+    }
+
+    async fn retention_candidates(
+        &self,
+        query: RetentionQuery,
+    ) -> Result<Vec<RetentionCandidate>, StoreError> {
+        self.readers.run(move |conn| retention::candidates(conn, &query)).await
+    }
+
+    async fn delete(&self, deletion: Deletion, now: Zeitpunkt) -> Result<Orphans, StoreError> {
+        self.writer.run(move |conn| retention::delete(conn, &deletion, now)).await
+    }
+
+    async fn deletions(&self, tenant: &TenantId, limit: u32) -> Result<Vec<DeletionRecord>, StoreError> {
+        let tenant = tenant.clone();
+        self.readers.run(move |conn| retention::deletions(conn, &tenant, limit)).await
+    }
+
+    async fn release_space(&self, bytes: u64) -> Result<u64, StoreError> {
+        let released = self.writer.run(move |conn| retention::release(conn, bytes)).await?;
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || retention::checkpoint(&path))
+            .await
+            .map_err(|error| StoreError::Database(error.to_string()))??;
+        Ok(released)
     }
 
     async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError> {

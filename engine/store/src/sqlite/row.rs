@@ -93,7 +93,10 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> ru
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| broken(column, error))
 }
 
-fn from_json_opt<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+pub(super) fn from_json_opt<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
     match row.get_ref(column)?.as_str_or_null()? {
         Some(text) => serde_json::from_str(text).map(Some).map_err(|error| broken(column, error)),
         None => Ok(None),
@@ -121,7 +124,7 @@ fn from_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Res
 }
 
 pub(super) const SUMMARY: &str = "s.tenant, s.submission_id, s.vorgang_id, s.vorgangsnummer, s.source, \
-     s.vendor_id, s.form_id, s.form_name, s.received_at, s.state, s.runs";
+     s.vendor_id, s.form_id, s.form_name, s.received_at, s.state, s.runs, s.content_deleted_at";
 
 pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<SubmissionSummary> {
     Ok(SubmissionSummary {
@@ -136,6 +139,7 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<SubmissionSummary> {
         received_at: moment(row, 8)?,
         state: parsed(row, 9)?,
         runs: row.get(10)?,
+        content_deleted_at: moment_opt(row, 11)?,
     })
 }
 
@@ -148,9 +152,9 @@ pub(super) fn submission(conn: &Connection, tenant: &str, id: &str) -> rusqlite:
     .query_row((tenant, id), |row| {
         Ok(SubmissionRecord {
             summary: summary(row)?,
-            content_hash: parsed(row, 11)?,
-            document: row.get(12)?,
-            payload: from_json(row, 13)?,
+            content_hash: parsed(row, 12)?,
+            document: row.get(13)?,
+            payload: from_json(row, 14)?,
         })
     })
 }

@@ -7,7 +7,7 @@ use kop_core::{MessageId, SubmissionId, TenantId, VorgangId, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{deliveries, row, timeline::Timeline, turn};
+use super::{blob_refs, deliveries, row, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
     records::SubmissionState,
@@ -66,6 +66,7 @@ pub(super) fn accept(conn: &Connection, new: NewSubmission, now: Zeitpunkt) -> R
         row::json(&new.payload)?,
         document,
     ))?;
+    blob_refs::add(conn, &new.tenant, new.submission_id, new.payload.iter().map(|part| &part.blob))?;
     let timeline = Timeline::new(conn, &new.tenant, new.submission_id, now);
     let params = json!({ "vorgangsnummer": assigned.vorgangsnummer, "quelle": new.source });
     timeline.add(event::EINGEGANGEN, &params)?;
@@ -299,5 +300,6 @@ pub(super) fn insert_message(
         row::json(&new.pinned)?,
         ersetzt.map(|id| id.to_string()),
     ])?;
-    Ok(())
+    let parts = std::iter::once(&new.main).chain(&new.parts);
+    blob_refs::add(timeline.conn, timeline.tenant, timeline.submission, parts.map(|part| &part.blob))
 }

@@ -10,6 +10,7 @@ use crate::{
     DataFolder, Store, StoreError, SubmissionFilter, SubmissionState,
     conformance::Fixture,
     model,
+    retention::{Deletion, Phase},
     steps::{AttemptEnd, SubmissionClaim},
 };
 
@@ -331,4 +332,67 @@ fn the_model_finds_mistakes() {
     ] {
         assert!(model::check(256, Some(mistake), Dying::new).is_err(), "{mistake:?} goes unnoticed");
     }
+}
+
+/// What is deleted leaves the file: it is shorter, and nothing of it can be found in file or log.
+#[tokio::test]
+async fn deleted_contents_leave_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = serve(folder.path());
+    let fixture = Fixture::default();
+    let secret = "Mustermann-Geheim";
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        let mut new = fixture.submission("nord", &number.to_string(), "x");
+        new.document = Box::new(move |_| Ok(secret.repeat(2000).into_bytes()));
+        ids.push(store.accept(new, Fixture::at(0)).await.unwrap().submission_id);
+    }
+    for claimed in store.claim_submissions(Fixture::claim(100), Fixture::at(1)).await.unwrap() {
+        store.record_processed(claimed.lease, Fixture::processed(vec![]), Fixture::at(1)).await.unwrap();
+    }
+    store.release_space(u64::MAX).await.unwrap();
+    let size = || std::fs::metadata(folder.path().join(DATABASE_FILE)).unwrap().len();
+    let holds = || {
+        std::fs::read_dir(folder.path()).unwrap().any(|entry| {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap_or_default();
+            bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+        })
+    };
+    let before = size();
+    assert!(holds() && before > 40 * 30_000, "{before}");
+    for submission_id in ids {
+        let deletion = Deletion {
+            tenant: Fixture::tenant("nord"),
+            submission_id,
+            phase: Phase::Inhalte,
+            demands: Vec::new(),
+            days: 1,
+        };
+        store.delete(deletion, Fixture::at(2)).await.unwrap();
+    }
+    let first = store.release_space(100_000).await.unwrap();
+    assert!(first > 0 && first <= 100_000, "{first}");
+    while store.release_space(400_000).await.unwrap() > 0 {}
+    assert!(size() < before / 4, "{before} → {}", size());
+    assert!(!holds(), "deleted contents can still be read in the files");
+}
+
+/// A file from before deletion existed is written anew once and then gives space back like a new one.
+#[test]
+fn an_older_file_learns_to_shrink() {
+    let folder = tempfile::tempdir().unwrap();
+    let conn = rusqlite::Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+    conn.execute_batch(include_str!("0001.sql")).unwrap();
+    conn.execute_batch(
+        "INSERT INTO submission VALUES ('nord', 'S', 'V', 'N', 'q', 'k', 'h', NULL, NULL, NULL, 0, 'verarbeitet', 0,
+             0, 0, 0, '[{\"key\":\"a\",\"blob\":{\"sha256\":\"aa\",\"size\":1}}]', x'7b7d');
+         PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(conn);
+    drop(serve(folder.path()));
+    let conn = rusqlite::Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("PRAGMA auto_vacuum"), 2);
+    assert_eq!(number("SELECT count(*) FROM blob_ref WHERE sha256 = 'aa'"), 1, "what it names is known");
 }
