@@ -18,7 +18,9 @@ mod workbench;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use commands::{map::MapCommand, messages::MessagesCommand, schema::SchemaCommand, submit::Submission};
+use commands::{
+    data::DataCommand, map::MapCommand, messages::MessagesCommand, schema::SchemaCommand, submit::Submission,
+};
 
 /// KOP engine: nimmt Anträge aus Formularsystemen an und bringt sie als XÖV-Nachricht zum Fachverfahren.
 #[derive(Parser)]
@@ -78,6 +80,9 @@ enum Command {
     /// Eingänge und Sendungen: aufzählen, ansehen, neu anstoßen
     #[command(subcommand)]
     Messages(MessagesCommand),
+    /// Gespeicherte Daten: nach Fristen löschen, aufräumen, Löschprotokoll
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Schema-Pakete der XÖV-Standards: laden, aufzählen, ansehen
     #[command(subcommand)]
     Schema(SchemaCommand),
@@ -116,6 +121,7 @@ fn main() -> ExitCode {
         }
         Command::Map(command) => commands::map::run(&command, &folder, lang, json, &mut out),
         Command::Messages(command) => commands::messages::run(&command, &folder, lang, json, &mut out),
+        Command::Data(command) => commands::data::run(&command, &folder, lang, json, &mut out),
         Command::Schema(command) => commands::schema::run(&command, &folder, lang, json, &mut out),
         Command::Explain { code } => commands::explain::run(code.as_deref(), lang, json, &mut out),
         Command::Doors => commands::doors::run(json, &mut out),

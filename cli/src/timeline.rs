@@ -70,6 +70,10 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
             format!("{receiver}: dauert lange, Klärungsfall eröffnet; es wird weiter versucht"),
             format!("{receiver}: takes long, work item opened; attempts go on"),
         ),
+        event::INHALTE_GELOESCHT => (
+            format!("Inhalte gelöscht: Frist von {} Tagen vorbei", param("tage")),
+            format!("contents deleted: period of {} days is over", param("tage")),
+        ),
         event::EINGESEHEN => (
             format!("Angaben unverdeckt angesehen von {}", param("von")),
             format!("values seen unmasked by {}", param("von")),

@@ -300,6 +300,9 @@ pub(crate) async fn show(
     let summary = &detail.submission.summary;
     let form = summary.form_name.as_deref().or(summary.form_id.as_deref()).unwrap_or("–");
     writeln!(out, "{} · {form} · {} · {}", summary.vorgangsnummer, summary.tenant, overall(&detail))?;
+    if let Some(at) = summary.content_deleted_at {
+        writeln!(out, "{} {}", pick(lang, "Inhalte gelöscht am", "Contents deleted at"), local(at))?;
+    }
     writeln!(out, "\n{}", pick(lang, "Verlauf", "Timeline"))?;
     for event in &detail.events {
         writeln!(out, "  {}  {}", local(event.at), timeline::sentence(event, &detail, lang))?;
@@ -332,7 +335,8 @@ pub(crate) async fn show(
             let instead = pick(lang, "ersetzt die Sendung", "replaces the message");
             writeln!(out, "  {instead} {}", &earlier.to_string()[..13])?;
         }
-        for part in std::iter::once(&message.main).chain(&message.parts) {
+        let there = summary.content_deleted_at.is_none();
+        for part in std::iter::once(&message.main).chain(&message.parts).filter(|_| there) {
             writeln!(out, "  {} ({}, {} Bytes)", part.name, part.content_type, part.blob.size)?;
         }
     }
@@ -529,12 +533,12 @@ fn person() -> String {
     std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unbekannt".into())
 }
 
-fn local(at: Zeitpunkt) -> String {
+pub(crate) fn local(at: Zeitpunkt) -> String {
     let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap_or(jiff::tz::TimeZone::UTC);
     at.to_zoned(zone).strftime("%d.%m.%Y %H:%M:%S").to_string()
 }
 
-fn pick(lang: Lang, german: &'static str, english: &'static str) -> &'static str {
+pub(crate) fn pick(lang: Lang, german: &'static str, english: &'static str) -> &'static str {
     match lang {
         Lang::De => german,
         Lang::En => english,

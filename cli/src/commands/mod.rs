@@ -2,6 +2,7 @@
 //! One file per command.
 
 pub(crate) mod check;
+pub(crate) mod data;
 pub(crate) mod doors;
 pub(crate) mod explain;
 pub(crate) mod init;

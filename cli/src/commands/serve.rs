@@ -10,7 +10,7 @@ use std::{
 };
 
 use kop_core::diagnostic::Lang;
-use kop_flow::{Worker, WorkerOptions};
+use kop_flow::{HousekeepingOptions, Worker, WorkerOptions, keep_house};
 use kop_store::DataFolder;
 use tokio::{
     net::TcpListener,
@@ -71,9 +71,11 @@ pub(crate) fn run(
         });
         tracing::info!(address = %listener.local_addr()?, tenants = engine.tenants().all().len(), "Serving.");
         let worker = tokio::spawn(Worker::new(engine.clone(), WorkerOptions::default()).run(stop.clone()));
+        let house = tokio::spawn(keep_house(engine.clone(), HousekeepingOptions::default(), stop.clone()));
         let served = kop_server::serve(engine, instance.doors.intakes.clone(), listener, stop.clone()).await;
         stop.cancel();
         worker.await.map_err(io::Error::other)?;
+        house.await.map_err(io::Error::other)?;
         served
     })?;
     Ok(ExitCode::SUCCESS)

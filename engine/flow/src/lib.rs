@@ -16,11 +16,13 @@ pub mod deliver;
 pub mod drift;
 pub mod engine;
 pub mod head;
+pub mod housekeeping;
 pub mod lineage;
 #[cfg(feature = "mutants")]
 mod mutant;
 pub mod process;
 pub mod remap;
+pub mod retention;
 pub mod target;
 mod variation;
 pub mod worker;
@@ -30,6 +32,7 @@ pub use archive::MappingArchive;
 pub use compose::{ComposeInput, Composed, ComposedPart, PartContent, compose};
 pub use drift::TestedForms;
 pub use engine::{Engine, EngineParts};
+pub use housekeeping::{HousekeepingOptions, keep_house};
 pub use worker::{Worker, WorkerOptions};
 
 /// Version of the engine, pinned by every message.

@@ -50,6 +50,7 @@ impl Check<'_> {
         self.identities();
         self.receivers();
         self.routes();
+        self.keeping();
         self.literal_secrets();
     }
 

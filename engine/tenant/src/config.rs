@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::retention::{AufbewahrungDatei, WegAufbewahrungDatei};
+
 /// Konfiguration eines Mandanten (`mandant.toml`).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +43,9 @@ pub struct MandantDatei {
     /// Empfänger: Identität (Leser im Nachrichtenkopf) und Zustellung.
     #[serde(default)]
     pub empfaenger: BTreeMap<String, EmpfaengerDatei>,
+    /// Aufbewahrung und Löschung.
+    #[serde(default)]
+    pub aufbewahrung: AufbewahrungDatei,
     /// Wege: welcher Eingang durch welche Zuordnung zu welchen Empfängern geht.
     #[serde(default)]
     pub route: Vec<RouteDatei>,
@@ -121,6 +126,9 @@ pub struct RouteDatei {
     /// Nur wenn kein anderer Weg den Eingang nimmt.
     #[serde(default)]
     pub sonst: bool,
+    /// Aufbewahrung und Löschung für diesen Weg.
+    #[serde(default)]
+    pub aufbewahrung: Option<WegAufbewahrungDatei>,
     /// Ziele; jedes ergibt je Empfänger eine Sendung.
     pub ziel: Vec<ZielDatei>,
 }

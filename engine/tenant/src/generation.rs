@@ -16,7 +16,7 @@ use kop_core::{
 use kop_mapping::{Script, Tables};
 use serde::{Deserialize, Serialize};
 
-use crate::{condition::RouteCondition, config::CodeMitVersion, manifest::Manifest};
+use crate::{condition::RouteCondition, config::CodeMitVersion, manifest::Manifest, retention::Retention};
 
 /// One checked state of a tenant's configuration.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Generation {
     pub receivers: BTreeMap<String, Arc<Receiver>>,
     /// Routes in the order of the file.
     pub routes: Vec<Route>,
+    /// How long what is kept.
+    pub retention: Retention,
     /// Every mapping that a route uses, and every own one of the tenant, by name.
     pub mappings: BTreeMap<String, Arc<LoadedMapping>>,
     /// Mappings that could not be loaded, with their problems. A generation that has some is only taken at a start:

@@ -12,9 +12,11 @@ mod folder;
 mod generation;
 mod german;
 mod instance;
+mod keeping;
 mod load;
 mod manifest;
 mod mapping;
+mod retention;
 mod schema;
 mod service;
 mod source;
@@ -36,6 +38,10 @@ pub use instance::InstanceConfig;
 pub use load::{load_tenant, tenant_folders};
 pub use manifest::{Csv, Kopf, Manifest, Target, Zeichensatz};
 pub use mapping::{CandidateFolders, load_archived, load_candidate, load_mapping, mapping_names};
+pub use retention::{
+    AufbewahrungDatei, Ausgang, FristDatei, Periods, QuittungDatei, QuittungStufeDatei, Retention,
+    WegAufbewahrungDatei,
+};
 pub use schema::{instance_schema, mandant_schema, mapping_schema};
 pub use tenants::Tenants;
 

@@ -20,6 +20,7 @@ use crate::{
     manifest::Target,
     mapping::{load_recorded, mapping_names},
     service,
+    retention::Retention,
 };
 
 /// Mappings of one tenant.
@@ -80,6 +81,9 @@ pub fn load_tenant(
         problems.extend(warnings);
         return Err(problems);
     }
+    let keeping =
+        read.route.iter().filter_map(|route| Some((route.name.clone(), route.aufbewahrung.clone()?)));
+    let retention = Retention::new(read.aufbewahrung.clone(), keeping.collect());
     Ok(Generation {
         hash: record.hash(),
         tenant,
@@ -125,6 +129,7 @@ pub fn load_tenant(
         ags: read.ags,
         ars: read.ars,
         routes,
+        retention,
         mappings,
         faulty,
         warnings,
