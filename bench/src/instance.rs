@@ -134,7 +134,7 @@ impl Instance {
     /// # Errors
     /// When the folder cannot be made.
     pub fn engine(&self) -> Result<Arc<Engine>, Error> {
-        let data = DataFolder::serve(&self.config.data_dir).map_err(|error| format!("{error:?}"))?;
+        let data = DataFolder::serve_plain(&self.config.data_dir).map_err(|error| format!("{error:?}"))?;
         Ok(Engine::new(EngineParts {
             base_dir: self.folder.clone(),
             tenants: self.tenants.clone(),

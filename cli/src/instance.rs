@@ -11,7 +11,7 @@ use kop_tenant::{InstanceConfig, LoadContext, Registry, Tenants};
 use kop_workshop::{CaseForms, Doors};
 use kop_xml::SchemaStore;
 
-use crate::{machine, registry};
+use crate::{keys::InstanceKeys, machine, registry};
 
 /// Everything that is loaded from an instance's folder.
 pub(crate) struct Instance {
@@ -22,6 +22,8 @@ pub(crate) struct Instance {
     /// Tenants that could not be loaded, by their folders' names.
     pub(crate) broken: Vec<(String, Vec<Diagnostic>)>,
     pub(crate) doors: Doors,
+    /// Keys of the tenants' stored data.
+    pub(crate) keys: Arc<InstanceKeys>,
 }
 
 impl Instance {
@@ -33,13 +35,15 @@ impl Instance {
         let host = Arc::new(MappingHost::new(HostOptions::default()));
         let doors = registry::doors();
         let tenants = Arc::new(Tenants::of([]));
-        let mut instance = Self { config, host, schemas, tenants, broken: Vec::new(), doors };
+        let keys = InstanceKeys::new(&config.tenants_dir);
+        let mut instance = Self { config, host, schemas, tenants, broken: Vec::new(), doors, keys };
         instance.broken = instance.reload();
         Ok(instance)
     }
 
     /// Loads the tenants anew and swaps them in; one that is broken now keeps what it had. Gives the broken ones.
     pub(crate) fn reload(&self) -> Vec<(String, Vec<Diagnostic>)> {
+        self.keys.forget();
         with_context(&self.host, &self.schemas, &self.doors, |context| {
             self.tenants.reload_all(&self.config, context)
         })

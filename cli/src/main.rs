@@ -7,6 +7,7 @@ compile_error!("the feature mutants makes mistakes on purpose and belongs into n
 
 mod commands;
 mod instance;
+mod keys;
 mod language;
 mod machine;
 mod problems;
@@ -80,9 +81,24 @@ enum Command {
     /// Eingänge und Sendungen: aufzählen, ansehen, neu anstoßen
     #[command(subcommand)]
     Messages(MessagesCommand),
-    /// Gespeicherte Daten: nach Fristen löschen, aufräumen, Löschprotokoll
+    /// Gespeicherte Daten: nach Fristen löschen, aufräumen, Löschprotokoll, Schlüssel wechseln
     #[command(subcommand)]
     Data(DataCommand),
+    /// Sichert den Datenordner, auch während der Dienst läuft
+    #[command(
+        after_help = "In denselben Ordner noch einmal gesichert, wird nur Neues kopiert. Schlüssel, kop.toml und \
+                            mandanten/ gehören nicht dazu.\n\nBeispiel:\n  kop backup /sicherung/kop"
+    )]
+    Backup {
+        /// Neuer oder leerer Ordner, oder eine frühere Sicherung
+        ziel: PathBuf,
+    },
+    /// Holt eine Sicherung in einen leeren Datenordner zurück und prüft sie dabei ganz
+    #[command(after_help = "Beispiel:\n  mv daten daten.alt\n  kop restore /sicherung/kop")]
+    Restore {
+        /// Ordner der Sicherung
+        quelle: PathBuf,
+    },
     /// Schema-Pakete der XÖV-Standards: laden, aufzählen, ansehen
     #[command(subcommand)]
     Schema(SchemaCommand),
@@ -122,6 +138,8 @@ fn main() -> ExitCode {
         Command::Map(command) => commands::map::run(&command, &folder, lang, json, &mut out),
         Command::Messages(command) => commands::messages::run(&command, &folder, lang, json, &mut out),
         Command::Data(command) => commands::data::run(&command, &folder, lang, json, &mut out),
+        Command::Backup { ziel } => commands::backup::backup(&folder, &ziel, lang, json, &mut out),
+        Command::Restore { quelle } => commands::backup::restore(&folder, &quelle, lang, json, &mut out),
         Command::Schema(command) => commands::schema::run(&command, &folder, lang, json, &mut out),
         Command::Explain { code } => commands::explain::run(code.as_deref(), lang, json, &mut out),
         Command::Doors => commands::doors::run(json, &mut out),

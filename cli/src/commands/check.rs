@@ -28,6 +28,7 @@ pub(crate) fn run(folder: &Path, lang: Lang, json: bool, out: &mut impl Write) -
             found.push(problem);
         }
     }
+    found.extend(generations.iter().flat_map(|generation| instance.keys.problems(&generation.tenant)));
     let failed = !instance.broken.is_empty() || !found.is_empty();
     if json {
         let tenants: Vec<_> = generations

@@ -11,7 +11,7 @@ use std::{
 use clap::Subcommand;
 use kop_core::{Zeitpunkt, diagnostic::Lang};
 use kop_flow::retention::{Due, Pass, delete_due};
-use kop_store::{Blocker, Collector, DataFolder, Phase, Removed, Store, StoreError};
+use kop_store::{Blocker, Collector, DataFolder, Phase, Removed, Resealed, Store, StoreError};
 
 use crate::{
     commands::messages::{local, pick},
@@ -48,6 +48,16 @@ pub(crate) enum DataCommand {
         #[arg(long, value_name = "STUNDEN", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=87_600))]
         schonfrist: u64,
     },
+    /// Verschlüsselt mit dem ersten Schlüssel, was noch mit einem älteren oder gar nicht verschlüsselt ist
+    #[command(
+        after_help = "Danach darf der ältere Schlüssel aus der mandant.toml entfernt werden. Das Programm kann \
+                            dabei laufen.\n\nBeispiel:\n  kop data reseal --mandant musterstadt"
+    )]
+    Reseal {
+        /// Nur dieser Mandant
+        #[arg(long)]
+        mandant: Option<String>,
+    },
     /// Zeigt das Löschprotokoll eines Mandanten, die neuesten Löschungen zuerst
     Deletions {
         /// Der Mandant
@@ -70,7 +80,7 @@ pub(crate) fn run(
         Ok(instance) => instance,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let data = match DataFolder::attach(&instance.config.data_dir) {
+    let data = match DataFolder::attach(&instance.config.data_dir, instance.keys.clone()) {
         Ok(data) => data,
         Err(StoreError::NotFound) => {
             if json {
@@ -96,6 +106,9 @@ pub(crate) fn run(
                     .await
                     .map(|(removed, space)| print_collected(removed, space, lang, json, out))
             }
+            DataCommand::Reseal { mandant } => reseal(&instance, &data, mandant.as_deref())
+                .await
+                .map(|(rows, files)| print_resealed(rows, files, lang, json, out)),
             DataCommand::Deletions { mandant, anzahl } => {
                 let Ok(tenant) = mandant.parse() else {
                     return Ok(Ok(ExitCode::from(2)));
@@ -172,6 +185,64 @@ async fn release(data: &DataFolder) -> Result<u64, StoreError> {
             bytes => all += bytes,
         }
     }
+}
+
+async fn reseal(
+    instance: &Instance,
+    data: &DataFolder,
+    tenant: Option<&str>,
+) -> Result<(u64, Resealed), StoreError> {
+    let (mut rows, mut files) = (0, Resealed::default());
+    for generation in instance.tenants.all() {
+        let tenant_id = &generation.tenant;
+        if tenant.is_some_and(|name| name != tenant_id.as_str()) {
+            continue;
+        }
+        let mut after = None;
+        loop {
+            let (some, next) = data.store.reseal(tenant_id, after, 200).await?;
+            rows += some;
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for shard in 0..=u8::MAX {
+            let some = data.blobs.reseal(tenant_id, shard).await?;
+            files.sealed += some.sealed;
+            files.rewrapped += some.rewrapped;
+        }
+    }
+    // What was plain before must not be left in the file or its log.
+    release(data).await?;
+    Ok((rows, files))
+}
+
+fn print_resealed(
+    rows: u64,
+    files: Resealed,
+    lang: Lang,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let Resealed { sealed, rewrapped } = files;
+    if json {
+        let whole =
+            serde_json::json!({ "eingaenge": rows, "dateien_neu": sealed, "dateien_umgestellt": rewrapped });
+        writeln!(out, "{whole:#}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match lang {
+        Lang::De => writeln!(
+            out,
+            "{rows} Eingänge umgestellt; {sealed} Dateien verschlüsselt, {rewrapped} auf den neuen Schlüssel umgestellt."
+        )?,
+        Lang::En => writeln!(
+            out,
+            "{rows} submissions changed over; {sealed} files encrypted, {rewrapped} changed over to the new key."
+        )?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_deleted(

@@ -19,7 +19,7 @@ use kop_store::{
     StoreError, SubmissionDetail, SubmissionFilter, SubmissionState,
 };
 
-use crate::{machine::MachineClock, problems, timeline};
+use crate::{keys::InstanceKeys, machine::MachineClock, problems, timeline};
 
 /// What to do with messages.
 #[derive(Subcommand)]
@@ -114,7 +114,7 @@ pub(crate) fn run(
         Ok(config) => config,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let data = match DataFolder::attach(&config.data_dir) {
+    let data = match DataFolder::attach(&config.data_dir, InstanceKeys::new(&config.tenants_dir)) {
         Ok(data) => data,
         Err(StoreError::NotFound) => {
             if json {
@@ -482,7 +482,7 @@ async fn retry(
 
 /// Says who carries a retry out: the running service, or the next one.
 fn say_who(data_dir: &Path, lang: Lang, out: &mut impl Write) -> io::Result<ExitCode> {
-    let running = matches!(DataFolder::serve(data_dir), Err(StoreError::InUse(_)));
+    let running = matches!(DataFolder::serve_plain(data_dir), Err(StoreError::InUse(_)));
     let sentence = if running {
         pick(lang, "Der laufende Dienst übernimmt.", "The running service takes over.")
     } else {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! One file per command.
 
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod data;
 pub(crate) mod doors;

@@ -35,7 +35,7 @@ pub(crate) fn run(
         tracing::error!(tenant = name, problems = found.len(), "Tenant left out; see kop check.");
         problems::print(found, lang, false, out)?;
     }
-    let data = match DataFolder::serve(&instance.config.data_dir) {
+    let data = match DataFolder::serve(&instance.config.data_dir, instance.keys.clone()) {
         Ok(data) => data,
         Err(error) => return problems::print(&[error.diagnostic()], lang, false, out),
     };

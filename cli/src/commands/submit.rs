@@ -44,12 +44,14 @@ pub(crate) fn run(
         Ok(tenant) => tenant,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let (data, alone) = match DataFolder::serve(&instance.config.data_dir) {
+    let (data, alone) = match DataFolder::serve(&instance.config.data_dir, instance.keys.clone()) {
         Ok(data) => (data, true),
-        Err(StoreError::InUse(_)) => match DataFolder::attach(&instance.config.data_dir) {
-            Ok(data) => (data, false),
-            Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
-        },
+        Err(StoreError::InUse(_)) => {
+            match DataFolder::attach(&instance.config.data_dir, instance.keys.clone()) {
+                Ok(data) => (data, false),
+                Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
+            }
+        }
         Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
     };
     let engine = instance.engine(data);

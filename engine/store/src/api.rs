@@ -19,7 +19,7 @@ use crate::{
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
         Interrupted, NewCorrections, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement,
-        RetryTarget, StartedAttempt, SubmissionClaim, SubmissionLease,
+        RetryTarget, Rewritten, StartedAttempt, SubmissionClaim, SubmissionLease,
     },
 };
 
@@ -253,6 +253,13 @@ pub trait Store: Send + Sync {
     /// left readable in the store's files. Returns the bytes; 0 when there is nothing more. A store whose server does
     /// that by itself returns 0.
     async fn release_space(&self, bytes: u64) -> Result<u64, StoreError>;
+
+    /// Replaces document, payload and named messages' parts, and nothing else, in one step; for
+    /// [`crate::SealedStore::reseal`]. Messages that came meanwhile are not touched.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::NotPossible`] when the contents were deleted.
+    async fn rewrite(&self, tenant: &TenantId, rewritten: Rewritten) -> Result<(), StoreError>;
 
     /// Numbers for metrics and overview.
     async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError>;

@@ -5,31 +5,34 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use kop_core::{BlobRef, ContentHash, TenantId};
 use sha2::{Digest, Sha256};
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::error::StoreError;
+use self::read::Reading;
+use crate::{
+    error::StoreError,
+    seal::{Keyring, Keys, Sealer},
+};
 
 mod collect;
 mod gate;
+mod read;
+mod reseal;
 
 pub use collect::{Collector, Removed, SHORTEST_GRACE};
 use gate::Gate;
+pub use read::BlobReader;
+pub use reseal::Resealed;
 
 /// Bytes that are hashed and written, or read and hashed, in one go off the async threads.
 const CHUNK: usize = 256 * 1024;
@@ -37,23 +40,26 @@ const CHUNK: usize = 256 * 1024;
 /// Folder below the root for files that have no name yet; no tenant id begins with a dot.
 const UNFINISHED: &str = ".unfertig";
 
+/// End of a sealed file's name.
+const SEALED: &str = ".v";
+
 /// The content-addressed files of all tenants.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BlobStore(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     root: PathBuf,
     next: AtomicU64,
     gate: Gate,
+    keys: Arc<dyn Keys>,
 }
 
 impl BlobStore {
     /// The store below `root`, which is created.
-    pub(crate) fn new(root: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn new(root: &Path, keys: Arc<dyn Keys>) -> Result<Self, StoreError> {
         create_dirs(&root.join(UNFINISHED))?;
         let gate = Gate::new(root)?;
-        Ok(Self(Arc::new(Shared { root: root.to_owned(), next: AtomicU64::new(0), gate })))
+        Ok(Self(Arc::new(Shared { root: root.to_owned(), next: AtomicU64::new(0), gate, keys })))
     }
 
     /// Removes what an earlier process left unfinished. Only for the one process that serves.
@@ -67,8 +73,8 @@ impl BlobStore {
     /// A new blob. Nothing is kept unless [`BlobWriter::finish`] returns.
     pub async fn writer(&self, tenant: &TenantId) -> Result<BlobWriter, StoreError> {
         // The file is created up front, so that a full or read-only disk shows before anything was received.
-        let store = self.0.clone();
-        let file = blocking(move || Unfinished::create(&store)).await?;
+        let (store, of) = (self.0.clone(), tenant.clone());
+        let file = blocking(move || Unfinished::create(&store, &of)).await?;
         Ok(self.writer_into(tenant, Some(file)))
     }
 
@@ -79,6 +85,27 @@ impl BlobStore {
             waiting: Vec::new(),
             waiting_len: 0,
             file: Progress::Idle(file),
+        }
+    }
+
+    /// Keeps everything as it is for as long as the result lives: nothing is collected or rewritten; what is new may come.
+    pub(crate) fn together(&self) -> Result<gate::Held, StoreError> {
+        Ok(self.0.gate.pass()?)
+    }
+
+    /// The file of a blob, and whether it is sealed.
+    pub(crate) fn stored(
+        &self,
+        tenant: &TenantId,
+        hash: &ContentHash,
+    ) -> Result<(PathBuf, bool), StoreError> {
+        let (sealed, plain) = (self.0.sealed_path(tenant, hash), self.0.path(tenant, hash));
+        if sealed.is_file() {
+            Ok((sealed, true))
+        } else if plain.is_file() {
+            Ok((plain, false))
+        } else {
+            Err(StoreError::Damaged(format!("blob {hash}")))
         }
     }
 
@@ -95,10 +122,8 @@ impl BlobStore {
     /// # Errors
     /// [`StoreError::Damaged`] when the file is missing or has another length.
     pub async fn open(&self, tenant: &TenantId, blob: &BlobRef) -> Result<BlobReader, StoreError> {
-        let path = self.0.path(tenant, &blob.sha256);
-        let blob = *blob;
-        let file = blocking(move || open_checked(&path, &blob)).await?;
-        Ok(BlobReader { step: Step::Ready(Box::new(Reading::new(file, blob))), chunk: Vec::new(), at: 0 })
+        let (store, tenant, blob) = (self.0.clone(), tenant.clone(), *blob);
+        Ok(BlobReader::new(blocking(move || Reading::open(&store, &tenant, &blob)).await?))
     }
 
     /// Reads a whole blob of at most `max` bytes.
@@ -109,14 +134,17 @@ impl BlobStore {
         if blob.size > max {
             return Err(StoreError::TooLarge(max));
         }
-        let path = self.0.path(tenant, &blob.sha256);
-        let blob = *blob;
+        let (store, tenant, blob) = (self.0.clone(), tenant.clone(), *blob);
         blocking(move || {
             // Opened first: room is made only for a size that the file really has.
-            let file = open_checked(&path, &blob)?;
+            let mut reading = Reading::open(&store, &tenant, &blob)?;
             let mut bytes = Vec::with_capacity(blob.size as usize);
-            file.take(blob.size).read_to_end(&mut bytes)?;
-            if ContentHash::of(&bytes) == blob.sha256 { Ok(bytes) } else { Err(damaged(&blob)) }
+            loop {
+                reading.next(&mut bytes)?;
+                if reading.left == 0 {
+                    return Ok(bytes);
+                }
+            }
         })
         .await
     }
@@ -127,10 +155,16 @@ impl Shared {
         let name = hash.to_string();
         self.root.join(tenant.as_str()).join(&name[..2]).join(name)
     }
+
+    /// Where the same content is when it is sealed: the name tells, not the bytes, which anyone may send.
+    fn sealed_path(&self, tenant: &TenantId, hash: &ContentHash) -> PathBuf {
+        let mut path = self.path(tenant, hash).into_os_string();
+        path.push(SEALED);
+        path.into()
+    }
 }
 
 /// A blob on its way in. Dropping it leaves nothing behind.
-#[derive(Debug)]
 pub struct BlobWriter {
     store: Arc<Shared>,
     tenant: TenantId,
@@ -155,8 +189,9 @@ impl BlobWriter {
         if self.waiting_len >= CHUNK || self.waiting.len() >= 4096 {
             let file = self.idle().await?;
             let (store, chunks) = (self.store.clone(), std::mem::take(&mut self.waiting));
+            let tenant = self.tenant.clone();
             self.waiting_len = 0;
-            self.file = Progress::Busy(spawn_blocking(move || append(&store, file, &chunks)));
+            self.file = Progress::Busy(spawn_blocking(move || append(&store, &tenant, file, &chunks)));
         }
         Ok(())
     }
@@ -165,7 +200,7 @@ impl BlobWriter {
     pub async fn finish(mut self) -> Result<BlobRef, StoreError> {
         let file = self.idle().await?;
         let (store, tenant, chunks) = (self.store, self.tenant, self.waiting);
-        blocking(move || append(&store, file, &chunks)?.publish(&store, &tenant)).await
+        blocking(move || append(&store, &tenant, file, &chunks)?.publish(&store, &tenant)).await
     }
 
     async fn idle(&mut self) -> Result<Option<Unfinished>, StoreError> {
@@ -191,11 +226,20 @@ struct Unfinished {
     path: PathBuf,
     hasher: Sha256,
     size: u64,
+    seal: Option<Seal>,
     published: bool,
 }
 
+/// How a file is sealed while it is written.
+#[derive(Debug)]
+struct Seal {
+    sealer: Sealer,
+    ring: Arc<Keyring>,
+}
+
 impl Unfinished {
-    fn create(store: &Shared) -> Result<Self, StoreError> {
+    fn create(store: &Shared, tenant: &TenantId) -> Result<Self, StoreError> {
+        let ring = store.keys.ring(tenant)?;
         let number = store.next.fetch_add(1, Ordering::Relaxed);
         // The process id keeps a command line beside the serving process apart from it.
         let path = store.root.join(UNFINISHED).join(format!("{}-{number}", std::process::id()));
@@ -204,15 +248,36 @@ impl Unfinished {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&path)?;
-        Ok(Self { file, path, hasher: Sha256::new(), size: 0, published: false })
+        let mut new = Self { file, path, hasher: Sha256::new(), size: 0, seal: None, published: false };
+        if let Some(ring) = ring {
+            let (sealer, header) = Sealer::new(&ring)?;
+            new.file.write_all(&header)?;
+            new.seal = Some(Seal { sealer, ring });
+        }
+        Ok(new)
     }
 
     fn publish(mut self, store: &Shared, tenant: &TenantId) -> Result<BlobRef, StoreError> {
         let sha256 = ContentHash::from_bytes(std::mem::take(&mut self.hasher).finalize().into());
         let blob = BlobRef { sha256, size: self.size };
-        let target = store.path(tenant, &sha256);
+        let plain = store.path(tenant, &sha256);
+        let ring = match self.seal.take() {
+            Some(Seal { sealer, ring }) => {
+                let mut end = Vec::new();
+                sealer.finish(&mut end)?;
+                self.file.write_all(&end)?;
+                Some(ring)
+            }
+            None => None,
+        };
+        let target = if ring.is_some() { store.sealed_path(tenant, &sha256) } else { plain.clone() };
         let folder = target.parent().unwrap_or(&store.root).to_owned();
-        let there = || fs::metadata(&target).is_ok_and(|meta| meta.is_file() && meta.len() == self.size);
+        let size = self.size;
+        let there = || match &ring {
+            // One that no key opens any more is replaced.
+            Some(ring) => read::opens(tenant, ring, &target, size),
+            None => fs::metadata(&target).is_ok_and(|meta| meta.is_file() && meta.len() == size),
+        };
         let mut durable = false;
         loop {
             if !durable && !there() {
@@ -235,6 +300,10 @@ impl Unfinished {
             }
             // It was there a moment ago and has been collected: our own copy takes its place.
         }
+        // The same content from before there was a key.
+        if ring.is_some() && fs::remove_file(&plain).is_ok() {
+            tracing::debug!("a plain file was replaced by a sealed one");
+        }
         // Also when another writer was quicker: its own sync of the folder may still be under way.
         sync_dir(&folder)?;
         Ok(blob)
@@ -250,16 +319,28 @@ impl Drop for Unfinished {
     }
 }
 
-fn append(store: &Shared, file: Option<Unfinished>, chunks: &[Bytes]) -> Result<Unfinished, StoreError> {
+fn append(
+    store: &Shared,
+    tenant: &TenantId,
+    file: Option<Unfinished>,
+    chunks: &[Bytes],
+) -> Result<Unfinished, StoreError> {
     let mut unfinished = match file {
         Some(file) => file,
-        None => Unfinished::create(store)?,
+        None => Unfinished::create(store, tenant)?,
     };
     for chunk in chunks {
         unfinished.hasher.update(chunk);
         unfinished.size += chunk.len() as u64;
     }
-    write_all(&mut unfinished.file, chunks)?;
+    match &mut unfinished.seal {
+        None => write_all(&mut unfinished.file, chunks)?,
+        Some(seal) => {
+            let mut sealed = Vec::with_capacity(CHUNK);
+            chunks.iter().try_for_each(|chunk| seal.sealer.update(chunk, &mut sealed))?;
+            unfinished.file.write_all(&sealed)?;
+        }
+    }
     Ok(unfinished)
 }
 
@@ -275,102 +356,12 @@ fn write_all(file: &mut File, chunks: &[Bytes]) -> io::Result<()> {
     }
 }
 
-/// Reads a blob and checks it on the way.
-#[derive(Debug)]
-pub struct BlobReader {
-    step: Step,
-    chunk: Vec<u8>,
-    at: usize,
-}
-
-#[derive(Debug)]
-enum Step {
-    Ready(Box<Reading>),
-    Busy(JoinHandle<io::Result<(Box<Reading>, Vec<u8>)>>),
-    Done,
-}
-
-#[derive(Debug)]
-struct Reading {
-    file: File,
-    blob: BlobRef,
-    hasher: Sha256,
-    left: u64,
-}
-
-impl Reading {
-    fn new(file: File, blob: BlobRef) -> Self {
-        Self { file, blob, hasher: Sha256::new(), left: blob.size }
-    }
-
-    /// The next bytes; the last ones only when the whole is what it should be.
-    fn next(mut self: Box<Self>, mut chunk: Vec<u8>) -> io::Result<(Box<Self>, Vec<u8>)> {
-        chunk.clear();
-        let wanted = self.left.min(CHUNK as u64);
-        (&mut self.file).take(wanted).read_to_end(&mut chunk)?;
-        self.hasher.update(&chunk);
-        self.left -= chunk.len() as u64;
-        let short = (chunk.len() as u64) < wanted;
-        if short
-            || (self.left == 0 && self.hasher.clone().finalize().as_slice() != self.blob.sha256.as_bytes())
-        {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, damaged(&self.blob)));
-        }
-        Ok((self, chunk))
-    }
-}
-
-impl AsyncRead for BlobReader {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            if self.at < self.chunk.len() {
-                let n = out.remaining().min(self.chunk.len() - self.at);
-                out.put_slice(&self.chunk[self.at..self.at + n]);
-                self.at += n;
-                return Poll::Ready(Ok(()));
-            }
-            match std::mem::replace(&mut self.step, Step::Done) {
-                Step::Done => return Poll::Ready(Ok(())),
-                Step::Ready(reading) => {
-                    let chunk = std::mem::take(&mut self.chunk);
-                    self.at = 0;
-                    self.step = Step::Busy(spawn_blocking(move || reading.next(chunk)));
-                }
-                Step::Busy(mut handle) => {
-                    let Poll::Ready(result) = Pin::new(&mut handle).poll(cx) else {
-                        self.step = Step::Busy(handle);
-                        return Poll::Pending;
-                    };
-                    let (reading, chunk) = result.map_err(io::Error::other)??;
-                    self.chunk = chunk;
-                    self.at = 0;
-                    if reading.left > 0 {
-                        self.step = Step::Ready(reading);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn open_checked(path: &Path, blob: &BlobRef) -> Result<File, StoreError> {
-    let file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => damaged(blob),
-        _ => error.into(),
-    })?;
-    if file.metadata()?.len() == blob.size { Ok(file) } else { Err(damaged(blob)) }
-}
-
 fn damaged(blob: &BlobRef) -> StoreError {
     StoreError::Damaged(format!("blob {}", blob.sha256))
 }
 
 /// Creates missing folders, each synced into its parent, readable by the owner only.
-fn create_dirs(path: &Path) -> io::Result<()> {
+pub(crate) fn create_dirs(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -411,7 +402,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, BlobStore, TenantId) {
         let folder = tempfile::tempdir().unwrap();
-        let store = BlobStore::new(&folder.path().join("blobs")).unwrap();
+        let store = BlobStore::new(&folder.path().join("blobs"), Arc::new(crate::seal::NoKeys)).unwrap();
         (folder, store, "nord".parse().unwrap())
     }
 

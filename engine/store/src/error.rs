@@ -33,6 +33,12 @@ pub enum StoreError {
     /// Stored bytes are not what was stored.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+    /// What is stored is sealed with a key that cannot be had; the text names tenant and key.
+    #[error("the key {0} is not there")]
+    KeyMissing(String),
+    /// What is stored is sealed with another key than the one of that name; the text names tenant and key.
+    #[error("the key {0} is not the one that the data was sealed with")]
+    KeyWrong(String),
     /// Larger than the caller allows.
     #[error("larger than {0} bytes")]
     TooLarge(u64),
@@ -68,6 +74,16 @@ impl StoreError {
                 "KOP-S004",
                 "Eine gespeicherte Datei ist beschädigt oder fehlt.",
                 "A stored file is damaged or missing.",
+            ),
+            Self::KeyMissing(_) => (
+                "KOP-S010",
+                "Ein Schlüssel des Mandanten fehlt; seine Daten können nicht gelesen oder gespeichert werden.",
+                "A key of the tenant is missing; its data can be neither read nor stored.",
+            ),
+            Self::KeyWrong(_) => (
+                "KOP-S011",
+                "Ein Schlüssel des Mandanten ist nicht der, mit dem seine Daten verschlüsselt wurden.",
+                "A key of the tenant is not the one that its data was encrypted with.",
             ),
             Self::Busy => {
                 ("KOP-S005", "Der Speicher ist gerade ausgelastet.", "The store is busy at present.")

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The data folder: database and blobs belong together and are opened together.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use crate::{blob::BlobStore, error::StoreError, sqlite::SqliteStore};
+use crate::{
+    blob::BlobStore,
+    error::StoreError,
+    seal::{Keys, NoKeys, SealedStore},
+    sqlite::SqliteStore,
+};
 
 /// Folder of the blobs below the data folder.
-const BLOBS: &str = "blobs";
+pub(crate) const BLOBS: &str = "blobs";
+
+/// Folder of the imported schemas below the data folder; others read and write it.
+pub(crate) const SCHEMAS: &str = "schemata";
 
 /// Database and blobs of one instance.
 pub struct DataFolder {
     /// The rows.
-    pub store: SqliteStore,
+    pub store: SealedStore,
     /// The files.
     pub blobs: BlobStore,
 }
@@ -22,12 +30,20 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`StoreError::InUse`] when another process serves; [`StoreError::NewerSchema`]; the disk's own.
-    pub fn serve(folder: &Path) -> Result<Self, StoreError> {
+    pub fn serve(folder: &Path, keys: Arc<dyn Keys>) -> Result<Self, StoreError> {
         // Creates the data folder on the way, with synced names.
-        let blobs = BlobStore::new(&folder.join(BLOBS))?;
+        let blobs = BlobStore::new(&folder.join(BLOBS), keys.clone())?;
         let store = SqliteStore::serve(folder)?;
         blobs.remove_unfinished()?;
-        Ok(Self { store, blobs })
+        Ok(Self { store: SealedStore::new(Arc::new(store), keys), blobs })
+    }
+
+    /// The same for tenants without keys.
+    ///
+    /// # Errors
+    /// As [`DataFolder::serve`].
+    pub fn serve_plain(folder: &Path) -> Result<Self, StoreError> {
+        Self::serve(folder, Arc::new(NoKeys))
     }
 
     /// Opens a data folder beside a process that may be serving: for questions, a person's acts and `accept`.
@@ -35,8 +51,9 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when nothing was ever stored there; [`StoreError::NewerSchema`].
-    pub fn attach(folder: &Path) -> Result<Self, StoreError> {
+    pub fn attach(folder: &Path, keys: Arc<dyn Keys>) -> Result<Self, StoreError> {
         let store = SqliteStore::attach(folder)?;
-        Ok(Self { store, blobs: BlobStore::new(&folder.join(BLOBS))? })
+        let blobs = BlobStore::new(&folder.join(BLOBS), keys.clone())?;
+        Ok(Self { store: SealedStore::new(Arc::new(store), keys), blobs })
     }
 }

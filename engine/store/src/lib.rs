@@ -7,6 +7,7 @@
 //! the time: every call brings it along.
 
 pub mod api;
+pub mod backup;
 pub mod blob;
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
@@ -17,11 +18,13 @@ mod model;
 mod pace;
 pub mod records;
 pub mod retention;
+pub mod seal;
 pub mod sqlite;
 pub mod steps;
 
 pub use api::Store;
-pub use blob::{BlobReader, BlobStore, BlobWriter, Collector, Removed, SHORTEST_GRACE};
+pub use backup::{BackupSummary, backup, restore};
+pub use blob::{BlobReader, BlobStore, BlobWriter, Collector, Removed, Resealed, SHORTEST_GRACE};
 pub use error::StoreError;
 pub use folder::DataFolder;
 pub use records::{
@@ -34,10 +37,11 @@ pub use retention::{
     Blocker, CandidateDelivery, Deletion, DeletionRecord, Demand, Orphans, Phase, RetentionCandidate,
     RetentionQuery, blockers,
 };
+pub use seal::{Keyring, Keys, NoKeys, SealedStore, TenantKey};
 pub use sqlite::SqliteStore;
 pub use steps::{
     Accepted, AccessEntry, Assigned, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim,
     DeliveryLease, FirstAttempt, Interrupted, Lanes, NewCorrection, NewCorrections, NewDelivery, NewEvent,
-    NewMessage, NewSubmission, NewWorkItem, Overdue, Processed, Replacement, RetryTarget, StartedAttempt,
+    NewMessage, NewSubmission, NewWorkItem, Overdue, Processed, Replacement, RetryTarget, Rewritten, StartedAttempt,
     SubmissionClaim, SubmissionLease,
 };

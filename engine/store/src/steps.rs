@@ -469,6 +469,20 @@ pub enum RetryTarget {
     Submission(SubmissionId),
 }
 
+/// Contents of a submission as they are to be stored from now on, under another key: the same for whoever can open
+/// them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The submission.
+    pub submission_id: SubmissionId,
+    /// Its document.
+    pub document: Vec<u8>,
+    /// Its payload's files; the same blobs.
+    pub payload: Vec<PayloadPart>,
+    /// Main document and parts of its messages; the same blobs.
+    pub messages: Vec<(MessageId, Part, Vec<Part>)>,
+}
+
 /// Who looked at what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessEntry {

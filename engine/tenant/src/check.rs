@@ -51,6 +51,7 @@ impl Check<'_> {
         self.receivers();
         self.routes();
         self.keeping();
+        self.encryption();
         self.literal_secrets();
     }
 

@@ -9,7 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::retention::{AufbewahrungDatei, WegAufbewahrungDatei};
+use crate::{
+    encryption::VerschluesselungDatei,
+    retention::{AufbewahrungDatei, WegAufbewahrungDatei},
+};
 
 /// Konfiguration eines Mandanten (`mandant.toml`).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -43,6 +46,9 @@ pub struct MandantDatei {
     /// Empfänger: Identität (Leser im Nachrichtenkopf) und Zustellung.
     #[serde(default)]
     pub empfaenger: BTreeMap<String, EmpfaengerDatei>,
+    /// Verschlüsselung der gespeicherten Daten.
+    #[serde(default)]
+    pub verschluesselung: VerschluesselungDatei,
     /// Aufbewahrung und Löschung.
     #[serde(default)]
     pub aufbewahrung: AufbewahrungDatei,

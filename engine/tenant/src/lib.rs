@@ -8,6 +8,7 @@
 mod check;
 mod condition;
 mod config;
+mod encryption;
 mod folder;
 mod generation;
 mod german;
@@ -33,6 +34,7 @@ pub use config::{
     CodeMitVersion, EmpfaengerDatei, IdentitaetDatei, MandantDatei, Organisationseinheit, RouteDatei,
     WennDatei, ZielDatei,
 };
+pub use encryption::{SchluesselDatei, VerschluesselungDatei, tenant_keys};
 pub use generation::{Generation, Identity, LoadedMapping, Origin, Receiver, Route, RouteTarget};
 pub use instance::InstanceConfig;
 pub use load::{load_tenant, tenant_folders};

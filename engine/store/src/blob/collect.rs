@@ -157,7 +157,7 @@ impl BlobStore {
         blocking(move || {
             let mut old = Vec::new();
             for name in names(&folder)? {
-                if let Ok(hash) = name.parse::<ContentHash>()
+                if let Ok(hash) = name.strip_suffix(super::SEALED).unwrap_or(&name).parse::<ContentHash>()
                     && is_old(&folder.join(&name), before)
                 {
                     old.push(hash);
@@ -196,14 +196,16 @@ fn remove_one(
     hash: &ContentHash,
     before: SystemTime,
 ) -> Result<Removed, StoreError> {
-    let path = store.path(tenant, hash);
-    // Looked at again: since the folder was read someone may have published it anew.
-    if !is_old(&path, before) {
-        return Ok(Removed::default());
+    let mut removed = Removed::default();
+    for path in [store.path(tenant, hash), store.sealed_path(tenant, hash)] {
+        // Looked at again: since the folder was read someone may have published it anew.
+        if is_old(&path, before) {
+            let bytes = fs::metadata(&path)?.len();
+            fs::remove_file(&path)?;
+            removed += Removed { files: 1, bytes };
+        }
     }
-    let bytes = fs::metadata(&path)?.len();
-    fs::remove_file(&path)?;
-    Ok(Removed { files: 1, bytes })
+    Ok(removed)
 }
 
 fn is_old(path: &Path, before: SystemTime) -> bool {
@@ -217,7 +219,7 @@ pub(super) fn touch(path: &Path, just_written: &File) -> io::Result<()> {
 }
 
 /// Names in a folder; none when it is not there.
-fn names(folder: &Path) -> io::Result<Vec<String>> {
+pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
     match fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -4,6 +4,7 @@
 
 mod acts;
 mod attempts;
+pub(crate) mod backup;
 mod blob_refs;
 mod deliveries;
 mod lanes;
@@ -43,7 +44,7 @@ use crate::{
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
         Interrupted, NewCorrections, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement,
-        RetryTarget, StartedAttempt, SubmissionClaim, SubmissionLease,
+        RetryTarget, Rewritten, StartedAttempt, SubmissionClaim, SubmissionLease,
     },
 };
 
@@ -57,7 +58,7 @@ const LOCK_FILE: &str = "kop.lock";
 const INCREMENTAL: i64 = 2;
 
 /// The database below the data folder.
-const DATABASE_FILE: &str = "kop.db";
+pub(crate) const DATABASE_FILE: &str = "kop.db";
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
@@ -426,6 +427,11 @@ impl Store for SqliteStore {
             .await
             .map_err(|error| StoreError::Database(error.to_string()))??;
         Ok(released)
+    }
+
+    async fn rewrite(&self, tenant: &TenantId, rewritten: Rewritten) -> Result<(), StoreError> {
+        let tenant = tenant.clone();
+        self.writer.run(move |conn| submissions::rewrite(conn, &tenant, &rewritten)).await
     }
 
     async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError> {

@@ -12,7 +12,7 @@ use crate::{
     error::StoreError,
     records::SubmissionState,
     steps::{
-        Accepted, Assigned, ClaimedSubmission, NewEvent, NewMessage, NewSubmission, Processed,
+        Accepted, Assigned, ClaimedSubmission, NewEvent, NewMessage, NewSubmission, Processed, Rewritten,
         StartedAttempt, SubmissionClaim, SubmissionLease, event,
     },
 };
@@ -302,4 +302,29 @@ pub(super) fn insert_message(
     ])?;
     let parts = std::iter::once(&new.main).chain(&new.parts);
     blob_refs::add(timeline.conn, timeline.tenant, timeline.submission, parts.map(|part| &part.blob))
+}
+
+/// Stores the same contents in another form.
+pub(super) fn rewrite(conn: &Connection, tenant: &TenantId, rewritten: &Rewritten) -> Result<(), StoreError> {
+    let (tenant, submission) = (tenant.as_str(), rewritten.submission_id.to_string());
+    let deleted: bool = conn.query_row(
+        "SELECT content_deleted_at IS NOT NULL FROM submission WHERE tenant = ?1 AND submission_id = ?2",
+        (tenant, &submission),
+        |row| row.get(0),
+    )?;
+    if deleted {
+        return Err(StoreError::NotPossible("contents are deleted".to_owned()));
+    }
+    conn.prepare_cached(
+        "UPDATE submission SET document = ?3, payload = ?4 WHERE tenant = ?1 AND submission_id = ?2",
+    )?
+    .execute((tenant, &submission, &rewritten.document, row::json(&rewritten.payload)?))?;
+    for (message, main, parts) in &rewritten.messages {
+        conn.prepare_cached(
+            "UPDATE message SET main = ?4, parts = ?5
+             WHERE tenant = ?1 AND message_id = ?2 AND submission_id = ?3",
+        )?
+        .execute((tenant, message.to_string(), &submission, row::json(main)?, row::json(parts)?))?;
+    }
+    Ok(())
 }

@@ -169,14 +169,14 @@ async fn a_restart_keeps_what_was_and_ends_old_leases() {
 async fn only_one_process_serves_others_may_look_and_act() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(SqliteStore::attach(folder.path()).err(), Some(StoreError::NotFound));
-    let serving = DataFolder::serve(folder.path()).unwrap();
-    let second = DataFolder::serve(folder.path()).err().unwrap();
+    let serving = DataFolder::serve_plain(folder.path()).unwrap();
+    let second = DataFolder::serve_plain(folder.path()).err().unwrap();
     assert!(matches!(second, StoreError::InUse(_)));
     assert_eq!(second.diagnostic().code, "KOP-S002");
 
     let fixture = Fixture::default();
     let accepted = serving.store.accept(fixture.submission("nord", "A", "x"), Fixture::at(0)).await.unwrap();
-    let beside = DataFolder::attach(folder.path()).unwrap();
+    let beside = DataFolder::attach(folder.path(), Arc::new(crate::NoKeys)).unwrap();
     let tenant = Fixture::tenant("nord");
     assert!(beside.store.submission(&tenant, accepted.submission_id).await.is_ok());
     beside.store.accept(fixture.submission("nord", "B", "x"), Fixture::at(0)).await.unwrap();
@@ -185,7 +185,7 @@ async fn only_one_process_serves_others_may_look_and_act() {
     assert!(matches!(refused, Err(StoreError::NotPossible(_))));
     assert_eq!(serving.store.claim_submissions(claim, Fixture::at(1)).await.unwrap().len(), 1);
     drop((beside, serving));
-    assert!(DataFolder::serve(folder.path()).is_ok());
+    assert!(DataFolder::serve_plain(folder.path()).is_ok());
 }
 
 #[test]

@@ -29,7 +29,7 @@ async fn sweep(data: &DataFolder) -> Removed {
 #[tokio::test]
 async fn only_what_is_old_and_unnamed_goes() {
     let folder = tempfile::tempdir().unwrap();
-    let data = DataFolder::serve(folder.path()).unwrap();
+    let data = DataFolder::serve_plain(folder.path()).unwrap();
     let (nord, sued) = (Fixture::tenant("nord"), Fixture::tenant("sued"));
     let fixture = Fixture::default();
     let put = async |tenant: &TenantId, text: &'static str| {
@@ -58,7 +58,7 @@ async fn only_what_is_old_and_unnamed_goes() {
 #[tokio::test]
 async fn a_blob_that_comes_again_is_young_again() {
     let folder = tempfile::tempdir().unwrap();
-    let data = DataFolder::serve(folder.path()).unwrap();
+    let data = DataFolder::serve_plain(folder.path()).unwrap();
     let tenant = Fixture::tenant("nord");
     let blob = data.blobs.put(&tenant, Bytes::from_static(b"Lageplan")).await.unwrap();
     age(&data, &tenant, &blob.sha256);
@@ -77,7 +77,7 @@ async fn a_blob_that_comes_again_is_young_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_wins_over_collecting() {
     let folder = tempfile::tempdir().unwrap();
-    let data = std::sync::Arc::new(DataFolder::serve(folder.path()).unwrap());
+    let data = std::sync::Arc::new(DataFolder::serve_plain(folder.path()).unwrap());
     let tenant = Fixture::tenant("nord");
     let content = Bytes::from_static(b"Lageplan");
     let blob = data.blobs.put(&tenant, content.clone()).await.unwrap();
