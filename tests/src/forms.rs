@@ -33,13 +33,7 @@ impl Server {
         representation: Option<File>,
         attachments: Vec<File>,
     ) -> Result<Response, Error> {
-        let mut form = multipart::Form::new().text("formData", form_data.to_owned());
-        if let Some(file) = representation {
-            form = form.part("representation", part(file)?);
-        }
-        for file in attachments {
-            form = form.part("attachment", part(file)?);
-        }
+        let form = ozg_cloud(form_data, representation, attachments)?;
         Ok(self.client().post(format!("{}/{tenant}/antrag", self.base())).multipart(form).send().await?)
     }
 
@@ -82,6 +76,25 @@ impl Server {
             .send()
             .await?)
     }
+}
+
+/// The body of [`Server::post_ozg_cloud`], for whoever sends by a client of their own.
+///
+/// # Errors
+/// When a content type is none.
+pub fn ozg_cloud(
+    form_data: &str,
+    representation: Option<File>,
+    attachments: Vec<File>,
+) -> Result<multipart::Form, Error> {
+    let mut form = multipart::Form::new().text("formData", form_data.to_owned());
+    if let Some(file) = representation {
+        form = form.part("representation", part(file)?);
+    }
+    for file in attachments {
+        form = form.part("attachment", part(file)?);
+    }
+    Ok(form)
 }
 
 fn mtom_content_type(boundary: &str) -> String {

@@ -10,6 +10,7 @@ mod diagnoses;
 mod hostile_scripts;
 mod judged;
 mod lanes;
+mod keeping;
 mod large;
 mod receiver;
 mod refusals;
