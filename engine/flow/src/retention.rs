@@ -135,7 +135,8 @@ fn due(
 }
 
 fn outcome(candidate: &RetentionCandidate) -> Ausgang {
-    let states = || candidate.deliveries.iter().map(|delivery| delivery.state);
+    let replaced = |state: &DeliveryState| *state == DeliveryState::Ersetzt;
+    let states = || candidate.deliveries.iter().map(|one| one.state).filter(|state| !replaced(state));
     if states().any(|state| state == DeliveryState::Abgewiesen) {
         Ausgang::Abgewiesen
     } else if states().next().is_some() && states().all(|state| state == DeliveryState::Zugestellt) {

@@ -236,8 +236,8 @@ pub trait Store: Send + Sync {
     /// submission named until now; others may name them still.
     ///
     /// After [`crate::Phase::Inhalte`] the document is empty, payload and parts are empty lists, the main document has
-    /// no name and no bytes, tickets, attempts' problems and Klärungsfälle's diagnostics are gone, and
-    /// [`Store::retry`] is refused; ids, hashes, states, receipts and timeline stay, so a repeat still gets the first
+    /// no name and no bytes, corrections, tickets, attempts' problems and Klärungsfälle's diagnostics are gone, and
+    /// [`Store::retry`], [`Store::correct`] and [`Store::replace`] are refused; ids, hashes, states, receipts and timeline stay, so a repeat still gets the first
     /// answer. After [`crate::Phase::Metadaten`] only the log of deletions knows the submission; the numbers given out
     /// are never given again.
     ///
@@ -254,7 +254,7 @@ pub trait Store: Send + Sync {
     /// that by itself returns 0.
     async fn release_space(&self, bytes: u64) -> Result<u64, StoreError>;
 
-    /// Replaces document, payload and named messages' parts, and nothing else, in one step; for
+    /// Replaces document, payload, named messages' parts and numbered corrections, and nothing else, in one step; for
     /// [`crate::SealedStore::reseal`]. Messages that came meanwhile are not touched.
     ///
     /// # Errors

@@ -118,12 +118,20 @@ pub fn blockers(candidate: &RetentionCandidate, demands: &[Demand]) -> Vec<Block
     if candidate.open_work_items > 0 {
         found.push(Blocker::Klaerungsfall { offen: candidate.open_work_items });
     }
-    let over = [DeliveryState::Zugestellt, DeliveryState::Abgewiesen, DeliveryState::Klaerung];
+    let over = [
+        DeliveryState::Zugestellt,
+        DeliveryState::Abgewiesen,
+        DeliveryState::Klaerung,
+        DeliveryState::Ersetzt,
+    ];
     for delivery in candidate.deliveries.iter().filter(|delivery| !over.contains(&delivery.state)) {
         found.push(Blocker::Zustellung { empfaenger: delivery.receiver.clone() });
     }
     let met = |demand: &&Demand| {
-        let to = |delivery: &&CandidateDelivery| delivery.receiver == demand.receiver;
+        // What was replaced is over; what replaced it has to have arrived.
+        let to = |delivery: &&CandidateDelivery| {
+            delivery.receiver == demand.receiver && delivery.state != DeliveryState::Ersetzt
+        };
         let mut all = candidate.deliveries.iter().filter(to).peekable();
         all.peek().is_some()
             && all.all(|delivery| {

@@ -443,6 +443,19 @@ pub struct NewCorrection {
     pub after: String,
 }
 
+/// A correction in another form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewrittenCorrection {
+    /// Its number.
+    pub seq: u32,
+    /// What the field held.
+    pub before: Option<String>,
+    /// What it is to hold.
+    pub after: String,
+    /// The person's reason.
+    pub reason: String,
+}
+
 /// A message that a person had made instead of another one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replacement {
@@ -481,6 +494,8 @@ pub struct Rewritten {
     pub payload: Vec<PayloadPart>,
     /// Main document and parts of its messages; the same blobs.
     pub messages: Vec<(MessageId, Part, Vec<Part>)>,
+    /// Its corrections, by their numbers.
+    pub corrections: Vec<RewrittenCorrection>,
 }
 
 /// Who looked at what.

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use kop_core::{
-    AttemptId, ContentHash, MessageId, Part, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt,
+    AttemptId, ContentHash, LaneHealth, MessageId, Part, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt,
 };
 
 use super::{
@@ -22,14 +22,14 @@ use crate::{
     api::Store,
     error::StoreError,
     records::{
-        Counts, Cursor, Found, MessageRecord, PayloadPart, SubmissionDetail, SubmissionFilter,
+        CorrectionRecord, Counts, Cursor, Found, LaneRecord, MessageRecord, PayloadPart, SubmissionDetail, SubmissionFilter,
         SubmissionPage, SubmissionRecord, WorkItemGroup, WorkItemRecord,
     },
     retention::{Deletion, DeletionRecord, Orphans, RetentionCandidate, RetentionQuery},
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
-        Interrupted, NewEvent, NewSubmission, Processed, RetryTarget, Rewritten, StartedAttempt,
-        SubmissionClaim, SubmissionLease,
+        Interrupted, NewCorrections, NewEvent, NewMessage, NewSubmission, NewWorkItem, Overdue, Processed,
+        Replacement, RetryTarget, Rewritten, RewrittenCorrection, StartedAttempt, SubmissionClaim, SubmissionLease,
     },
 };
 
@@ -118,6 +118,14 @@ fn payload_place(id: SubmissionId, n: usize) -> String {
     format!("eingang/{id}/{n}")
 }
 
+fn value_place(id: SubmissionId, path: &str) -> String {
+    format!("korrektur/{id}/{path}")
+}
+
+fn reason_place(id: SubmissionId) -> String {
+    format!("grund/{id}")
+}
+
 fn part_place(id: MessageId, n: usize) -> String {
     format!("sendung/{id}/{n}")
 }
@@ -148,6 +156,21 @@ fn seal_part(ring: &Ring, id: MessageId, n: usize, part: Part) -> Result<Part, S
     Ok(Part { name, content_type: String::new(), blob: part.blob })
 }
 
+fn seal_message(ring: &Ring, message: &mut NewMessage) -> Result<(), StoreError> {
+    let id = message.message_id;
+    message.main = seal_part(ring, id, 0, message.main.clone())?;
+    let parts = std::mem::take(&mut message.parts).into_iter().enumerate();
+    message.parts = parts.map(|(n, part)| seal_part(ring, id, n + 1, part)).collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+fn seal_text(ring: &Ring, place: &str, text: &str) -> Result<String, StoreError> {
+    match ring {
+        Some(ring) => seal_texts(ring, place, &text),
+        None => Ok(value::escape(text)),
+    }
+}
+
 /// Opens what belongs to one tenant.
 struct Opening<'a> {
     tenant: &'a TenantId,
@@ -176,6 +199,21 @@ impl Opening<'_> {
         serde_json::from_slice(&plain).map(Some).map_err(|_| super::keys::crypto_damaged())
     }
 
+    fn text(&self, place: &str, stored: &str) -> Result<String, StoreError> {
+        Ok(self.texts(place, stored)?.unwrap_or_else(|| value::unescape(stored).to_owned()))
+    }
+
+    fn correction(
+        &self,
+        id: SubmissionId,
+        stored: CorrectionRecord,
+    ) -> Result<CorrectionRecord, StoreError> {
+        let place = value_place(id, &stored.path);
+        let before = stored.before.as_deref().map(|text| self.text(&place, text)).transpose()?;
+        let (after, reason) = (self.text(&place, &stored.after)?, self.text(&reason_place(id), &stored.reason)?);
+        Ok(CorrectionRecord { before, after, reason, ..stored })
+    }
+
     fn payload(&self, id: SubmissionId, n: usize, stored: PayloadPart) -> Result<PayloadPart, StoreError> {
         Ok(match self.texts(&payload_place(id, n), &stored.key)? {
             Some((key, file_name, content_type)) => {
@@ -193,54 +231,78 @@ impl Opening<'_> {
     }
 }
 
+/// Brings values under the ring's first key, and remembers whether one was not.
+struct Renewing<'a> {
+    ring: &'a Arc<Keyring>,
+    changed: bool,
+}
+
+impl Renewing<'_> {
+    /// A sealed text under the first key; `None` when it is not sealed, and so has to be.
+    fn sealed(&mut self, text: &str) -> Result<Option<String>, StoreError> {
+        let Some(sealed) = value::from_text(text) else {
+            self.changed = true;
+            return Ok(None);
+        };
+        let fresh = value::rewrap(self.ring, &sealed?)?;
+        self.changed |= fresh.is_some();
+        Ok(Some(fresh.map_or_else(|| text.to_owned(), |fresh| value::to_text(&fresh))))
+    }
+
+    fn text(&mut self, place: &str, stored: &str) -> Result<String, StoreError> {
+        match self.sealed(stored)? {
+            Some(text) => Ok(text),
+            None => seal_texts(self.ring, place, &value::unescape(stored)),
+        }
+    }
+}
+
 /// The contents of a submission under the ring's first key; `None` when they are already.
 fn anew(ring: &Arc<Keyring>, detail: &SubmissionDetail) -> Result<Option<Rewritten>, StoreError> {
     let some_ring = Some(ring.clone());
+    let mut renewing = Renewing { ring, changed: false };
     let id = detail.submission.summary.submission_id;
-    let mut changed = false;
-    let document = if value::is_sealed(&detail.submission.document) {
-        value::rewrap(ring, &detail.submission.document)?
+    let stored = &detail.submission.document;
+    let fresh = if value::is_sealed(stored) {
+        value::rewrap(ring, stored)?
     } else {
-        Some(value::seal(ring, &document_place(id), detail.submission.document.clone())?)
+        Some(value::seal(ring, &document_place(id), stored.clone())?)
     };
-    changed |= document.is_some();
-    let mut rewrap = |text: &str| -> Result<Option<String>, StoreError> {
-        let Some(sealed) = value::from_text(text) else { return Ok(None) };
-        let sealed = sealed?;
-        let fresh = value::rewrap(ring, &sealed)?;
-        changed |= fresh.is_some();
-        Ok(Some(fresh.map_or_else(|| text.to_owned(), |fresh| value::to_text(&fresh))))
-    };
-    let mut plain = false;
+    renewing.changed |= fresh.is_some();
+    let document = fresh.unwrap_or_else(|| stored.clone());
     let mut payload = Vec::new();
     for (n, part) in detail.submission.payload.iter().enumerate() {
-        payload.push(match rewrap(&part.key)? {
-            Some(key) => PayloadPart { key, ..part.clone() },
-            None => {
-                plain = true;
-                let key = value::unescape(&part.key).to_owned();
-                seal_payload(&some_ring, id, n, PayloadPart { key, ..part.clone() })?
-            }
+        payload.push(if let Some(key) = renewing.sealed(&part.key)? {
+            PayloadPart { key, ..part.clone() }
+        } else {
+            let key = value::unescape(&part.key).to_owned();
+            seal_payload(&some_ring, id, n, PayloadPart { key, ..part.clone() })?
         });
     }
     let mut messages = Vec::new();
     for message in &detail.messages {
         let mut parts = Vec::new();
         for (n, part) in std::iter::once(&message.main).chain(&message.parts).enumerate() {
-            parts.push(match rewrap(&part.name)? {
-                Some(name) => Part { name, ..part.clone() },
-                None => {
-                    plain = true;
-                    let name = value::unescape(&part.name).to_owned();
-                    seal_part(&some_ring, message.message_id, n, Part { name, ..part.clone() })?
-                }
+            parts.push(if let Some(name) = renewing.sealed(&part.name)? {
+                Part { name, ..part.clone() }
+            } else {
+                let name = value::unescape(&part.name).to_owned();
+                seal_part(&some_ring, message.message_id, n, Part { name, ..part.clone() })?
             });
         }
         let main = parts.remove(0);
         messages.push((message.message_id, main, parts));
     }
-    let document = document.unwrap_or_else(|| detail.submission.document.clone());
-    Ok((changed || plain).then_some(Rewritten { submission_id: id, document, payload, messages }))
+    let mut corrections = Vec::new();
+    for one in &detail.corrections {
+        let place = value_place(id, &one.path);
+        let before = one.before.as_deref().map(|text| renewing.text(&place, text)).transpose()?;
+        let after = renewing.text(&place, &one.after)?;
+        let reason = renewing.text(&reason_place(id), &one.reason)?;
+        corrections.push(RewrittenCorrection { seq: one.seq, before, after, reason });
+    }
+    let rewritten = Rewritten { submission_id: id, document, payload, messages, corrections };
+    Ok(renewing.changed.then_some(rewritten))
 }
 
 #[async_trait]
@@ -288,11 +350,7 @@ impl Store for SealedStore {
     ) -> Result<Vec<StartedAttempt>, StoreError> {
         let ring = self.keys.ring(&lease.tenant)?;
         for message in &mut processed.messages {
-            let id = message.message_id;
-            message.main = seal_part(&ring, id, 0, message.main.clone())?;
-            let parts = std::mem::take(&mut message.parts).into_iter().enumerate();
-            message.parts =
-                parts.map(|(n, part)| seal_part(&ring, id, n + 1, part)).collect::<Result<_, _>>()?;
+            seal_message(&ring, message)?;
         }
         self.inner.record_processed(lease, processed, now).await
     }
@@ -340,10 +398,11 @@ impl Store for SealedStore {
         &self,
         lease: DeliveryLease,
         end: AttemptEnd,
+        health: LaneHealth,
         events: Vec<NewEvent>,
         now: Zeitpunkt,
     ) -> Result<(), StoreError> {
-        self.inner.finish_attempt(lease, end, events, now).await
+        self.inner.finish_attempt(lease, end, health, events, now).await
     }
 
     async fn recover(
@@ -373,6 +432,45 @@ impl Store for SealedStore {
         self.inner.retry(tenant, target, who, now).await
     }
 
+    async fn correct(
+        &self,
+        tenant: &TenantId,
+        mut corrections: NewCorrections,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        let ring = self.keys.ring(tenant)?;
+        let id = corrections.submission_id;
+        corrections.reason = seal_text(&ring, &reason_place(id), &corrections.reason)?;
+        for one in &mut corrections.corrections {
+            let before = one.before.as_deref().map(|text| seal_text(&ring, &value_place(id, &one.path), text));
+            one.before = before.transpose()?;
+            one.after = seal_text(&ring, &value_place(id, &one.path), &one.after)?;
+        }
+        self.inner.correct(tenant, corrections, now).await
+    }
+
+    async fn replace(
+        &self,
+        tenant: &TenantId,
+        mut replacement: Replacement,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        seal_message(&self.keys.ring(tenant)?, &mut replacement.message)?;
+        self.inner.replace(tenant, replacement, now).await
+    }
+
+    async fn overdue(&self, limit: u32, now: Zeitpunkt) -> Result<Vec<Overdue>, StoreError> {
+        self.inner.overdue(limit, now).await
+    }
+
+    async fn tell(&self, overdue: &Overdue, item: NewWorkItem, now: Zeitpunkt) -> Result<bool, StoreError> {
+        self.inner.tell(overdue, item, now).await
+    }
+
+    async fn lanes(&self, tenant: Option<&TenantId>) -> Result<Vec<LaneRecord>, StoreError> {
+        self.inner.lanes(tenant).await
+    }
+
     async fn close_work_item(
         &self,
         tenant: &TenantId,
@@ -398,9 +496,12 @@ impl Store for SealedStore {
     ) -> Result<SubmissionDetail, StoreError> {
         let detail = self.inner.submission(tenant, submission).await?;
         let messages = detail.messages.into_iter().map(|message| self.open_message(message));
+        let opening = Opening { tenant, keys: &*self.keys };
+        let corrections = detail.corrections.into_iter().map(|one| opening.correction(submission, one));
         Ok(SubmissionDetail {
             submission: self.open_submission(detail.submission)?,
             messages: messages.collect::<Result<_, _>>()?,
+            corrections: corrections.collect::<Result<_, _>>()?,
             ..detail
         })
     }

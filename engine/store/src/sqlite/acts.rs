@@ -5,7 +5,7 @@ use kop_core::{DeliveryId, MessageId, SubmissionId, TenantId, WorkItemId, clock:
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{deliveries, row, submissions, timeline::Timeline, turn};
+use super::{deliveries, retention, row, submissions, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
     steps::{
@@ -35,11 +35,6 @@ fn retry_delivery(
     now: Zeitpunkt,
 ) -> Result<(), StoreError> {
     let key = (tenant.as_str(), delivery.to_string());
-    let deleted = "SELECT EXISTS (SELECT 1 FROM delivery d JOIN submission s USING (tenant, submission_id)
-         WHERE d.tenant = ?1 AND d.delivery_id = ?2 AND s.content_deleted_at IS NOT NULL)";
-    if conn.query_row(deleted, (key.0, &key.1), |row| row.get(0))? {
-        return Err(StoreError::NotPossible("contents are deleted".to_owned()));
-    }
     let (submission, message, state, leased) = conn.query_row(
         "SELECT submission_id, message_id, state, lease_until IS NOT NULL FROM delivery
          WHERE tenant = ?1 AND delivery_id = ?2",
@@ -56,6 +51,7 @@ fn retry_delivery(
     if leased || !matches!(state.as_str(), "wartend" | "abgewiesen" | "klaerung") {
         return Err(StoreError::NotPossible(state));
     }
+    retention::has_contents(conn, tenant, submission)?;
     conn.execute(
         "UPDATE delivery SET state = 'wartend', next_try_at = ?3, due_at = CASE WHEN queued THEN NULL ELSE ?3 END,
              attempts = 0, ticket = NULL, tell_at = ?3 + tell_after, give_up_at = ?3 + give_up_after
@@ -79,14 +75,15 @@ fn retry_submission(
     now: Zeitpunkt,
 ) -> Result<(), StoreError> {
     let key = (tenant.as_str(), submission.to_string());
-    let (state, deleted): (String, bool) = conn.query_row(
-        "SELECT state, content_deleted_at IS NOT NULL FROM submission WHERE tenant = ?1 AND submission_id = ?2",
+    let state: String = conn.query_row(
+        "SELECT state FROM submission WHERE tenant = ?1 AND submission_id = ?2",
         (key.0, &key.1),
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| row.get(0),
     )?;
-    if state != "klaerung" || deleted {
+    if state != "klaerung" {
         return Err(StoreError::NotPossible(state));
     }
+    retention::has_contents(conn, tenant, submission)?;
     // A person's act begins a new round; one run is left to say that something was made before.
     conn.execute(
         "UPDATE submission SET state = 'eingegangen', due_at = ?3, leased = 0, runs = min(runs, 1)
@@ -210,6 +207,7 @@ pub(super) fn replace(
     if replaced {
         return Err(StoreError::NotPossible("ersetzt".to_owned()));
     }
+    retention::has_contents(conn, tenant, submission)?;
     let arrived = state == "zugestellt";
     if !replacement.despite && (arrived || unclear) {
         return Err(StoreError::NotPossible(if arrived { state } else { "unklar".to_owned() }));
@@ -268,6 +266,7 @@ pub(super) fn correct(
     if state == "eingegangen" {
         return Err(StoreError::NotPossible(state));
     }
+    retention::has_contents(conn, tenant, new.submission_id)?;
     if last != new.seen {
         return Err(StoreError::NotPossible("korrigiert".to_owned()));
     }

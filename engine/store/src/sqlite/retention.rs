@@ -117,6 +117,20 @@ pub(super) fn delete(conn: &Connection, deletion: &Deletion, now: Zeitpunkt) -> 
     Ok(orphans)
 }
 
+/// A person's act needs contents.
+pub(super) fn has_contents(
+    conn: &Connection,
+    tenant: &TenantId,
+    submission: SubmissionId,
+) -> Result<(), StoreError> {
+    let deleted: bool = conn
+        .prepare_cached(
+            "SELECT content_deleted_at IS NOT NULL FROM submission WHERE tenant = ?1 AND submission_id = ?2",
+        )?
+        .query_row((tenant.as_str(), submission.to_string()), |row| row.get(0))?;
+    if deleted { Err(StoreError::NotPossible("contents are deleted".to_owned())) } else { Ok(()) }
+}
+
 fn contents(conn: &Connection, tenant: &str, submission: &str, now: Zeitpunkt) -> Result<(), StoreError> {
     let nothing = Part {
         name: String::new(),

@@ -7,7 +7,7 @@ use kop_core::{MessageId, SubmissionId, TenantId, VorgangId, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{blob_refs, deliveries, row, timeline::Timeline, turn};
+use super::{blob_refs, deliveries, retention, row, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
     records::SubmissionState,
@@ -306,15 +306,8 @@ pub(super) fn insert_message(
 
 /// Stores the same contents in another form.
 pub(super) fn rewrite(conn: &Connection, tenant: &TenantId, rewritten: &Rewritten) -> Result<(), StoreError> {
+    retention::has_contents(conn, tenant, rewritten.submission_id)?;
     let (tenant, submission) = (tenant.as_str(), rewritten.submission_id.to_string());
-    let deleted: bool = conn.query_row(
-        "SELECT content_deleted_at IS NOT NULL FROM submission WHERE tenant = ?1 AND submission_id = ?2",
-        (tenant, &submission),
-        |row| row.get(0),
-    )?;
-    if deleted {
-        return Err(StoreError::NotPossible("contents are deleted".to_owned()));
-    }
     conn.prepare_cached(
         "UPDATE submission SET document = ?3, payload = ?4 WHERE tenant = ?1 AND submission_id = ?2",
     )?
@@ -325,6 +318,13 @@ pub(super) fn rewrite(conn: &Connection, tenant: &TenantId, rewritten: &Rewritte
              WHERE tenant = ?1 AND message_id = ?2 AND submission_id = ?3",
         )?
         .execute((tenant, message.to_string(), &submission, row::json(main)?, row::json(parts)?))?;
+    }
+    for one in &rewritten.corrections {
+        conn.prepare_cached(
+            "UPDATE correction SET before = ?4, after = ?5, reason = ?6
+             WHERE tenant = ?1 AND submission_id = ?2 AND seq = ?3",
+        )?
+        .execute((tenant, &submission, one.seq, &one.before, &one.after, &one.reason))?;
     }
     Ok(())
 }
