@@ -42,6 +42,6 @@ pub use sqlite::SqliteStore;
 pub use steps::{
     Accepted, AccessEntry, Assigned, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim,
     DeliveryLease, FirstAttempt, Interrupted, Lanes, NewCorrection, NewCorrections, NewDelivery, NewEvent,
-    NewMessage, NewSubmission, NewWorkItem, Overdue, Processed, Replacement, RetryTarget, Rewritten, RewrittenCorrection, StartedAttempt,
-    SubmissionClaim, SubmissionLease,
+    NewMessage, NewSubmission, NewWorkItem, Overdue, Processed, Replacement, RetryTarget, Rewritten,
+    RewrittenCorrection, StartedAttempt, SubmissionClaim, SubmissionLease,
 };

@@ -19,8 +19,8 @@ use crate::{
     generation::{Generation, Identity, LoadedMapping, Receiver, Route, RouteTarget},
     manifest::Target,
     mapping::{load_recorded, mapping_names},
-    service,
     retention::Retention,
+    service,
 };
 
 /// Mappings of one tenant.

@@ -33,7 +33,8 @@ fn holds(folder: &Path, texts: &[&str]) -> Result<Option<String>, Error> {
             }
         } else {
             let bytes = fs::read(&path)?;
-            let found = texts.iter().find(|text| bytes.windows(text.len()).any(|part| part == text.as_bytes()));
+            let found =
+                texts.iter().find(|text| bytes.windows(text.len()).any(|part| part == text.as_bytes()));
             if let Some(text) = found {
                 return Ok(Some(format!("{text} in {}", path.display())));
             }
@@ -74,7 +75,10 @@ async fn an_encrypted_tenant_is_read_with_its_key_only() -> Result<(), Error> {
     assert!(resealed["dateien_umgestellt"].as_u64() > Some(1), "{resealed:#}");
     instance.edit(CONFIG, |text| text.replace(&with(&["neu", "alt"]), &with(&["neu"])))?;
     let again = instance.kop(&["messages", "show", "MUST-2026-000001", "--reveal"])?;
-    assert_eq!(String::from_utf8_lossy(&again.stdout).matches("Angaben").count(), shown.matches("Angaben").count());
+    assert_eq!(
+        String::from_utf8_lossy(&again.stdout).matches("Angaben").count(),
+        shown.matches("Angaben").count()
+    );
 
     // Without any key: told plainly, nothing is shown, nothing is taken in.
     fs::remove_file(key("neu"))?;

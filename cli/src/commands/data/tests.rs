@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use bytes::Bytes;
-use kop_core::{Receipt, sendung::Level};
+use kop_core::{LaneHealth, Receipt, sendung::Level};
 use kop_store::{AttemptEnd, PayloadPart, RetentionQuery, conformance::Fixture};
 
 use super::*;
@@ -63,7 +63,10 @@ async fn contents_go_once_the_receipt_is_there_and_the_rest_later() {
     assert!(data.blobs.read(&tenant, &blob, 100).await.is_ok());
 
     let receipt = Receipt { level: Level::Empfangen, reference: None };
-    data.store.finish_attempt(started.lease, AttemptEnd::Delivered(receipt), vec![], day(32)).await.unwrap();
+    data.store
+        .finish_attempt(started.lease, AttemptEnd::Delivered(receipt), LaneHealth::Unknown, vec![], day(32))
+        .await
+        .unwrap();
     assert_eq!(told(&run(true, much_later).await), [(Phase::Inhalte, 30, 0)]);
     let detail = data.store.submission(&tenant, accepted.submission_id).await.unwrap();
     assert!(detail.submission.summary.content_deleted_at.is_none(), "a dry run touches nothing");

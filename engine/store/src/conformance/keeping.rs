@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What is kept, for how long, and what goes.
 
-use kop_core::{ContentHash, Receipt, SubmissionId, sendung::Level};
+use kop_core::{ContentHash, LaneHealth, Receipt, SubmissionId, sendung::Level};
 
 use super::fixture::Fixture;
 use crate::{
@@ -65,7 +65,13 @@ pub(super) async fn contents_go_before_metadata_and_nothing_open_goes(store: &dy
     let started = store.start_attempt(&claimed.lease, fixture.attempt(), Fixture::at(201)).await.unwrap();
     let receipt = Receipt { level: Level::Empfangen, reference: Some("R-1".to_owned()) };
     store
-        .finish_attempt(started.lease, AttemptEnd::Delivered(receipt), vec![], Fixture::at(202))
+        .finish_attempt(
+            started.lease,
+            AttemptEnd::Delivered(receipt),
+            LaneHealth::Unknown,
+            vec![],
+            Fixture::at(202),
+        )
         .await
         .unwrap();
     let more = [Demand { level: Level::Angenommen, ..demands[0].clone() }];

@@ -5,8 +5,8 @@
 mod acts;
 mod cases;
 mod fixture;
-mod lanes;
 mod keeping;
+mod lanes;
 mod search;
 
 use crate::api::Store;

@@ -22,14 +22,15 @@ use crate::{
     api::Store,
     error::StoreError,
     records::{
-        CorrectionRecord, Counts, Cursor, Found, LaneRecord, MessageRecord, PayloadPart, SubmissionDetail, SubmissionFilter,
-        SubmissionPage, SubmissionRecord, WorkItemGroup, WorkItemRecord,
+        CorrectionRecord, Counts, Cursor, Found, LaneRecord, MessageRecord, PayloadPart, SubmissionDetail,
+        SubmissionFilter, SubmissionPage, SubmissionRecord, WorkItemGroup, WorkItemRecord,
     },
     retention::{Deletion, DeletionRecord, Orphans, RetentionCandidate, RetentionQuery},
     steps::{
         Accepted, AccessEntry, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim, DeliveryLease,
         Interrupted, NewCorrections, NewEvent, NewMessage, NewSubmission, NewWorkItem, Overdue, Processed,
-        Replacement, RetryTarget, Rewritten, RewrittenCorrection, StartedAttempt, SubmissionClaim, SubmissionLease,
+        Replacement, RetryTarget, Rewritten, RewrittenCorrection, StartedAttempt, SubmissionClaim,
+        SubmissionLease,
     },
 };
 
@@ -203,14 +204,11 @@ impl Opening<'_> {
         Ok(self.texts(place, stored)?.unwrap_or_else(|| value::unescape(stored).to_owned()))
     }
 
-    fn correction(
-        &self,
-        id: SubmissionId,
-        stored: CorrectionRecord,
-    ) -> Result<CorrectionRecord, StoreError> {
+    fn correction(&self, id: SubmissionId, stored: CorrectionRecord) -> Result<CorrectionRecord, StoreError> {
         let place = value_place(id, &stored.path);
         let before = stored.before.as_deref().map(|text| self.text(&place, text)).transpose()?;
-        let (after, reason) = (self.text(&place, &stored.after)?, self.text(&reason_place(id), &stored.reason)?);
+        let (after, reason) =
+            (self.text(&place, &stored.after)?, self.text(&reason_place(id), &stored.reason)?);
         Ok(CorrectionRecord { before, after, reason, ..stored })
     }
 
@@ -442,7 +440,8 @@ impl Store for SealedStore {
         let id = corrections.submission_id;
         corrections.reason = seal_text(&ring, &reason_place(id), &corrections.reason)?;
         for one in &mut corrections.corrections {
-            let before = one.before.as_deref().map(|text| seal_text(&ring, &value_place(id, &one.path), text));
+            let before =
+                one.before.as_deref().map(|text| seal_text(&ring, &value_place(id, &one.path), text));
             one.before = before.transpose()?;
             one.after = seal_text(&ring, &value_place(id, &one.path), &one.after)?;
         }

@@ -27,9 +27,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use kop_core::{
-    AttemptId, ContentHash, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt,
-};
+use kop_core::{AttemptId, ContentHash, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
 use rusqlite::Connection;
 
 use self::{deliveries::LastServed, readers::Readers, writer::Writer};
