@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! Backup and restore of a data folder. A backup is a folder of the same shape (`kop.db`, `blobs/`, `schemata/`) with a
+//! Backup and restore of a data folder. A backup is a folder of the same shape (`kop.db`, `blobs/`, other folders) with a
 //! list of all files and their hashes; what is sealed stays sealed, and keys are not part of it. The file that says
 //! that a backup is complete is written last.
 
@@ -19,7 +19,7 @@ use self::files::{copy_hashed, every_file, hash_of, safe, sync};
 use crate::{
     blob::{BlobStore, sync_dir},
     error::StoreError,
-    folder::{BLOBS, SCHEMAS},
+    folder::BLOBS,
     seal::NoKeys,
     sqlite::{self, DATABASE_FILE},
 };
@@ -104,14 +104,30 @@ pub fn backup(data: &Path, target: &Path, now: Zeitpunkt) -> Result<BackupSummar
         // A plain file is named by its content; a sealed one can be looked into with its key only.
         take(&from, path, (!sealed).then_some(hash))
     })?;
-    for path in every_file(&data.join(SCHEMAS))? {
-        take(&data.join(SCHEMAS).join(&path), format!("{SCHEMAS}/{path}"), None)?;
+    // What others keep in folders of their own beside: imported schemas, states of mappings.
+    for folder in folders(data)? {
+        for path in every_file(&data.join(&folder))? {
+            take(&data.join(&folder).join(&path), format!("{folder}/{path}"), None)?;
+        }
     }
     let keep: BTreeSet<&str> = list.iter().map(|entry| entry.pfad.as_str()).collect();
     for path in earlier.keys().filter(|path| !keep.contains(path.as_str())) {
         remove(&target.join(path))?;
     }
     finish(target, &list, copied, now)
+}
+
+/// Folders of a data folder that are neither blobs nor hidden.
+fn folders(data: &Path) -> io::Result<BTreeSet<String>> {
+    let mut folders = BTreeSet::new();
+    for entry in fs::read_dir(data)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() && name != BLOBS && !name.starts_with('.') {
+            folders.insert(name);
+        }
+    }
+    Ok(folders)
 }
 
 /// Writes the list and, last, what makes the backup complete.

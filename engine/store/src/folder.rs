@@ -13,9 +13,6 @@ use crate::{
 /// Folder of the blobs below the data folder.
 pub(crate) const BLOBS: &str = "blobs";
 
-/// Folder of the imported schemas below the data folder; others read and write it.
-pub(crate) const SCHEMAS: &str = "schemata";
-
 /// Database and blobs of one instance.
 pub struct DataFolder {
     /// The rows.

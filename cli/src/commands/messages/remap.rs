@@ -86,7 +86,7 @@ pub(super) async fn run(
         Ok(instance) => instance,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let data = match DataFolder::attach(&instance.config.data_dir) {
+    let data = match DataFolder::attach(&instance.config.data_dir, instance.keys.clone()) {
         Ok(data) => data,
         Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
     };
