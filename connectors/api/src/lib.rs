@@ -7,6 +7,7 @@
 pub mod connector;
 pub mod inbox;
 pub mod intake;
+pub mod scan;
 pub mod secret;
 pub mod settings;
 
@@ -15,5 +16,6 @@ pub use inbox::{Accepted, BlobSink, Inbox, Refusal, RefusalKind};
 pub use intake::{
     Adapter, HttpIntake, Intake, IntakePart, IntakeRequest, IntakeResponse, Normalised, PayloadFile,
 };
+pub use scan::{Scanner, ScannerKind, Verdict};
 pub use secret::Secret;
 pub use settings::{SettingProblem, parse_settings, serde_in_german};
