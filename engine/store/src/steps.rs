@@ -168,6 +168,11 @@ pub mod event {
     pub const KORRIGIERT: &str = "korrigiert";
     /// A person had another message made instead of this one (durch: its id, version, grund, von).
     pub const ERSETZT: &str = "ersetzt";
+    /// Files were scanned for malware, or could not be (dateien, version, sauber: hashes, nicht_pruefbar: hashes,
+    /// funde, freigegeben, code).
+    pub const VIRENPRUEFUNG: &str = "virenpruefung";
+    /// A person lets files pass that cannot be scanned (von, grund, dateien: hashes).
+    pub const FREIGEGEBEN: &str = "freigegeben";
     /// A person saw the application's values unmasked (von).
     pub const EINGESEHEN: &str = "eingesehen";
 }

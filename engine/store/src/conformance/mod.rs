@@ -6,6 +6,7 @@ mod acts;
 mod cases;
 mod fixture;
 mod lanes;
+mod numbers;
 mod search;
 
 use crate::api::Store;
@@ -34,6 +35,8 @@ pub async fn run<S: Store>(mut fresh: impl FnMut() -> S) {
     acts::causes_tell_where_they_come_from(&fresh()).await;
     acts::a_message_is_made_instead_of_another(&fresh()).await;
     acts::a_correction_lies_over_the_document(&fresh()).await;
+    numbers::gauges_count_what_is_open(&fresh()).await;
+    numbers::a_run_that_is_given_back_does_not_count(&fresh()).await;
     search::lists_filter_and_page(&fresh()).await;
     search::short_ids_are_resolved(&fresh()).await;
 }
