@@ -90,7 +90,7 @@ pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
             return finish(engine, None, started, Said::ours(receiver_gone())).await;
         };
         let said = match engine.connector(&generation, receiver) {
-            Ok(connector) => Said::by(&*connector, bounded(receiver, connector.follow_up(ticket)).await),
+            Ok(connector) => Said::by(&*connector, bounded(engine, receiver, connector.follow_up(ticket)).await),
             Err(problem) => Said::ours(problem),
         };
         return finish(engine, Some(receiver), started, said).await;
@@ -106,7 +106,7 @@ pub async fn send(engine: &Engine, start: Start) {
     };
     let said = if generation.stage.may_reach(receiver.stage) {
         match engine.connector(&generation, receiver) {
-            Ok(connector) => Said::by(&*connector, bounded(receiver, connector.deliver(&sendung)).await),
+            Ok(connector) => Said::by(&*connector, bounded(engine, receiver, connector.deliver(&sendung)).await),
             Err(problem) => Said::ours(problem),
         }
     } else {
@@ -187,8 +187,11 @@ impl Said {
     }
 }
 
-async fn bounded(receiver: &Receiver, call: impl Future<Output = Outcome>) -> Outcome {
-    tokio::time::timeout(receiver.lane.deadline(), call).await.unwrap_or_else(|_| {
+async fn bounded(engine: &Engine, receiver: &Receiver, call: impl Future<Output = Outcome>) -> Outcome {
+    let begun = std::time::Instant::now();
+    let outcome = tokio::time::timeout(receiver.lane.deadline(), call).await;
+    engine.metrics.deliver.observe(begun.elapsed());
+    outcome.unwrap_or_else(|_| {
         Outcome::Unknown(Diagnostic::new(
             "KOP-F015",
             "Der Empfänger hat in der vorgesehenen Zeit nicht geantwortet.",
@@ -201,6 +204,7 @@ async fn bounded(receiver: &Receiver, call: impl Future<Output = Outcome>) -> Ou
 async fn finish(engine: &Engine, receiver: Option<&Receiver>, started: StartedAttempt, said: Said) {
     let delivery_id = started.lease.delivery_id;
     let health = said.health(receiver.map(|receiver| receiver.lane).unwrap_or_default());
+    engine.metrics.ended(kop_store::AttemptOutcome::from(&said.outcome).as_str());
     let end = decide(engine, receiver, &started, said);
     match &end {
         AttemptEnd::Delivered(receipt) => {
