@@ -15,6 +15,7 @@ mod instance;
 mod load;
 mod manifest;
 mod mapping;
+mod operation;
 mod schema;
 mod service;
 mod source;
@@ -32,10 +33,11 @@ pub use config::{
     WennDatei, ZielDatei,
 };
 pub use generation::{Generation, Identity, LoadedMapping, Origin, Receiver, Route, RouteTarget};
-pub use instance::InstanceConfig;
+pub use instance::{InstanceConfig, ScannerConfig};
 pub use load::{load_tenant, tenant_folders};
 pub use manifest::{Csv, Kopf, Manifest, Target, Zeichensatz};
 pub use mapping::{CandidateFolders, load_archived, load_candidate, load_mapping, mapping_names};
+pub use operation::{AlarmDatei, LogFormat, MailTls, RueckstauDatei};
 pub use schema::{instance_schema, mandant_schema, mapping_schema};
 pub use tenants::Tenants;
 
