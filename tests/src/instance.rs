@@ -177,7 +177,7 @@ impl Instance {
             let child = Command::new(&self.binary)
                 .arg("--instanz")
                 .arg(self.folder())
-                .args(["serve", "--adresse", &format!("127.0.0.1:{port}")])
+                .args(["serve", "--adresse", &format!("127.0.0.1:{port}"), "--verwaltung", "127.0.0.1:0"])
                 .env("KOP_AFM_PASSWORT", crate::forms::AFM_PASSWORT)
                 .envs(environment.iter().copied())
                 .stdin(Stdio::null())
