@@ -13,6 +13,8 @@ use kop_store::{
 };
 use kop_tenant::{Generation, Receiver, RouteTarget};
 
+use tracing::Instrument;
+
 use crate::{
     ENGINE_VERSION,
     compose::{ComposeInput, Composed, PartContent, compose},
@@ -50,7 +52,13 @@ pub async fn claim(
 }
 
 /// Processes one submission and returns the deliveries whose first attempt is recorded as started.
-pub async fn process(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<Start> {
+pub async fn process(engine: &Engine, claimed: ClaimedSubmission) -> Vec<Start> {
+    let lease = &claimed.lease;
+    let span = tracing::info_span!("process", tenant = %lease.tenant, submission = %lease.submission_id);
+    work_through(engine, claimed).instrument(span).await
+}
+
+async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<Start> {
     let summary = claimed.submission.summary.clone();
     let id = summary.submission_id;
     let made = if summary.runs > MAX_RUNS {
@@ -95,7 +103,7 @@ pub async fn process(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<Sta
                 .filter_map(|started| {
                     let at = made.starts.iter().position(|s| s.delivery_id == started.lease.delivery_id)?;
                     let (sendung, receiver, generation) = made.starts[at].clone().into_parts();
-                    Some(Start { started, sendung, receiver, generation })
+                    Some(Start { submission: id, started, sendung, receiver, generation })
                 })
                 .collect()
         }

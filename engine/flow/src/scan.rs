@@ -12,7 +12,7 @@ use std::{
 };
 
 use kop_connector_api::{Scanner, Verdict};
-use kop_core::{BlobRef, Diagnostic, RetrySchedule, Zeitpunkt};
+use kop_core::{BlobRef, Diagnostic, Zeitpunkt};
 use kop_store::{ClaimedSubmission, EventRecord, NewEvent, StoreError, SubmissionLease, steps::event};
 use serde_json::json;
 
@@ -27,8 +27,11 @@ const VERSION_HOLDS: Duration = Duration::from_secs(30);
 /// After a scanner did not answer, nobody asks it for this long.
 const REST: Duration = Duration::from_secs(3);
 
-/// Pauses of a submission that waits for its scan.
-const PAUSES: RetrySchedule = RetrySchedule { erste_pause_s: 5, laengste_pause_s: 60, versuche: u32::MAX };
+/// The first pause of a submission that waits for its scan; each is twice the one before, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Short, so that everything goes on soon after the scanner is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The scanner with what is known of it.
 pub(crate) struct Scanning {
@@ -158,7 +161,9 @@ pub(crate) async fn look(engine: &Engine, claimed: &mut ClaimedSubmission) -> Lo
     };
     let spread = f64::from(id.0.as_bytes()[15]) / 255.0;
     let later = |now: Zeitpunkt, problem: &Diagnostic, events: Vec<NewEvent>| {
-        let pause = PAUSES.pause_after(past.put_off + 1, spread).unwrap_or(REST);
+        let pause = FIRST_PAUSE.saturating_mul(1 << past.put_off.min(8)).min(LONGEST_PAUSE);
+        // Spread, so that all that wait do not return at once.
+        let pause = pause.mul_f64(0.75 + 0.25 * spread);
         // Once is enough to be told: the lines of a scanner that is away for days must not fill the timeline.
         let said = past.last_code.as_deref() == Some(&problem.code);
         let why = (!said).then(|| line(json!({ "code": problem.code })));

@@ -13,6 +13,9 @@ use kop_flow::Engine;
 use kop_tenant::RueckstauDatei;
 use tokio_util::sync::CancellationToken;
 
+/// Bytes that have to be free unless said otherwise; on a small disk a tenth of it.
+const USUAL_FREE: u64 = 500_000_000;
+
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -106,7 +109,9 @@ impl Gate {
 /// Opens later than it closes: at four fifths of the backlog, at a tenth more space.
 fn step(limits: &RueckstauDatei, was: Closed, seen: Seen) -> Closed {
     let most = if was.backlog { limits.hoechstens / 5 * 4 } else { limits.hoechstens };
-    let wanted = (limits.frei_mb * 1_000_000).max(seen.total / 100 * u64::from(limits.frei_prozent));
+    let usual = USUAL_FREE.min(seen.total / 10);
+    let megabytes = limits.frei_mb.map_or(usual, |wanted| wanted.saturating_mul(1_000_000));
+    let wanted = megabytes.max(seen.total / 100 * u64::from(limits.frei_prozent));
     let wanted = if was.disk { wanted.saturating_add(wanted / 10) } else { wanted };
     Closed { backlog: seen.backlog > most, disk: seen.total > 0 && seen.free < wanted }
 }
@@ -117,7 +122,7 @@ mod tests {
 
     #[test]
     fn it_opens_later_than_it_closes() {
-        let limits = RueckstauDatei { hoechstens: 100, frei_mb: 10, frei_prozent: 1 };
+        let limits = RueckstauDatei { hoechstens: 100, frei_mb: Some(10), frei_prozent: 1 };
         let seen = |backlog, free| Seen { backlog, free, total: 2_000_000_000 };
         let open = Closed::default();
         let roomy = 30_000_000;

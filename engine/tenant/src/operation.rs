@@ -15,9 +15,9 @@ use crate::source::SourceFile;
 pub struct RueckstauDatei {
     /// Höchstens so viele Eingänge und Zustellungen, die noch nicht erledigt sind. Wieder offen unter vier Fünfteln.
     pub hoechstens: u64,
-    /// So viel Platz muss auf dem Datenträger des Datenordners frei sein, in Megabyte. Wieder offen bei einem
-    /// Zehntel mehr.
-    pub frei_mb: u64,
+    /// So viel Platz muss auf dem Datenträger des Datenordners frei sein, in Megabyte; ohne Angabe 500, auf kleinen
+    /// Datenträgern ein Zehntel. Wieder offen bei einem Zehntel mehr.
+    pub frei_mb: Option<u64>,
     /// So viel Prozent des Datenträgers müssen frei sein. Wieder offen bei einem Zehntel mehr.
     #[schemars(range(max = 90))]
     pub frei_prozent: u8,
@@ -25,7 +25,7 @@ pub struct RueckstauDatei {
 
 impl Default for RueckstauDatei {
     fn default() -> Self {
-        Self { hoechstens: 100_000, frei_mb: 500, frei_prozent: 2 }
+        Self { hoechstens: 100_000, frei_mb: None, frei_prozent: 1 }
     }
 }
 
