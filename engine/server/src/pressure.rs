@@ -108,7 +108,7 @@ impl Gate {
 
 /// Opens later than it closes: at four fifths of the backlog, at a tenth more space.
 fn step(limits: &RueckstauDatei, was: Closed, seen: Seen) -> Closed {
-    let most = if was.backlog { limits.hoechstens / 5 * 4 } else { limits.hoechstens };
+    let most = if was.backlog { limits.hoechstens - limits.hoechstens / 5 } else { limits.hoechstens };
     let usual = USUAL_FREE.min(seen.total / 10);
     let megabytes = limits.frei_mb.map_or(usual, |wanted| wanted.saturating_mul(1_000_000));
     let wanted = megabytes.max(seen.total / 100 * u64::from(limits.frei_prozent));
