@@ -34,6 +34,12 @@ async fn a_new_cause_is_mailed_once() -> Result<(), Error> {
     let mut server = instance.serve().await?;
     wait_until("der Klärungsfall ist gemeldet", Duration::from_secs(30), || Ok(mails.all().get(1).cloned()))
         .await?;
+    // Between the mail server's answer and this note a crash would tell it twice, which is the safe mistake.
+    let noted = instance.folder().join("daten/alarm.json");
+    wait_until("die Meldung ist vermerkt", Duration::from_secs(10), || {
+        Ok(std::fs::read_to_string(&noted).unwrap_or_default().contains("KOP-M002").then_some(()))
+    })
+    .await?;
     server.kill()?;
     let _again = instance.serve().await?;
     tokio::time::sleep(Duration::from_secs(4)).await;

@@ -11,7 +11,7 @@ use crate::{CONFIG, DEPOSIT, send_bauantrag};
 /// Waits until an operators' page satisfies a condition.
 async fn page(server: &Server, path: &str, wanted: impl Fn(u16, &str) -> bool) -> Result<String, Error> {
     let mut last = String::new();
-    for _ in 0..150 {
+    for _ in 0..600 {
         let (status, text) = server.ask(path).await?;
         if wanted(status, &text) {
             return Ok(text);
@@ -89,7 +89,7 @@ async fn too_much_that_is_open_closes_the_door_until_there_is_room() -> Result<(
         text.replace(
             "art = \"ordner\"\npfad = \"ausgang/bauaufsicht\"",
             "art = \"http\"\nurl = \"http://127.0.0.1:9/\"\n\
-             [empfaenger.bauaufsicht.wiederholung]\nerste_pause_s = 1\nlaengste_pause_s = 1\nversuche = 9",
+             [empfaenger.bauaufsicht.wiederholung]\nerste_pause_s = 10\nlaengste_pause_s = 10\nversuche = 2",
         )
     })?;
     let server = instance.serve().await?;

@@ -118,7 +118,7 @@ async fn a_scanner_that_is_away_delays_and_never_skips() -> Result<(), Error> {
 fn a_scanner_is_checked_and_its_absence_is_told_where_it_counts() -> Result<(), Error> {
     let instance = Instance::of_example("musterstadt")?;
     assert!(!String::from_utf8_lossy(&instance.kop(&["check"])?.stdout).contains("KOP-F042"));
-    instance.edit(crate::CONFIG, |text| text.replace("stufe = \"test\" ", "stufe = \"produktion\" "))?;
+    instance.edit(crate::CONFIG, |text| text.replace("stufe = \"test\"", "stufe = \"produktion\""))?;
     let checked = instance.kop(&["check"])?;
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(text.contains("KOP-F042"), "{text}");
