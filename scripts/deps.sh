@@ -7,9 +7,9 @@
 set -euo pipefail
 
 # libclang: bindgen reads libxml2's headers with it. Java and Maven: only the Schematron judge of the tests. Xerces:
-# a validator of other make, for `kop schema selftest`.
+# a validator of other make, for `kop schema selftest`. ClamAV and c-icap: the virus scanners of the tests.
 build_packages=(build-essential ca-certificates curl libclang-common-14-dev libclang1-14 libxml2-dev libxml2-utils pkg-config python3 time)
-test_packages=(default-jre-headless libxerces-c-samples maven)
+test_packages=(c-icap clamav-daemon default-jre-headless libc-icap-mod-virus-scan libxerces-c-samples maven)
 packages=("${build_packages[@]}")
 [ "${1:-}" = --build ] || packages+=("${test_packages[@]}")
 

@@ -144,6 +144,7 @@ impl Instance {
             host: self.host.clone(),
             schemas: self.schemas.clone(),
             adapters: self.doors.adapters.clone(),
+            scanner: None,
             kinds: self.kinds.clone(),
             clock: Arc::new(WallClock),
             ids: Arc::new(Ids),

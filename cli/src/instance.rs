@@ -3,7 +3,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use kop_core::Diagnostic;
+use kop_connector_api::Scanner;
+use kop_core::{Diagnostic, Stage};
 use kop_flow::{Engine, EngineParts};
 use kop_mapping::{HostOptions, MappingHost};
 use kop_store::{DataFolder, Store};
@@ -24,19 +25,29 @@ pub(crate) struct Instance {
     pub(crate) doors: Doors,
     /// Keys of the tenants' stored data.
     pub(crate) keys: Arc<InstanceKeys>,
+    /// Looks at files before anything leaves.
+    pub(crate) scanner: Option<Arc<dyn Scanner>>,
 }
 
 impl Instance {
     /// Loads `kop.toml` and every tenant. A broken tenant is kept apart, a broken `kop.toml` is the end.
     pub(crate) fn load(folder: &Path) -> Result<Self, Vec<Diagnostic>> {
         let config = InstanceConfig::load(folder)?;
+        let scanner = match &config.scanner {
+            Some(found) => {
+                let kinds = registry::scanners();
+                let kind = found.check(&kinds)?;
+                Some(kind.build(&found.settings, &config.base_dir).map_err(|problem| vec![problem])?)
+            }
+            None => None,
+        };
         let schemas = Arc::new(open_schemas(&config.data_dir, config.schemas_dir.as_deref())?);
         schemas.bound_memory(config.schema_memory);
         let host = Arc::new(MappingHost::new(HostOptions::default()));
         let doors = registry::doors();
         let tenants = Arc::new(Tenants::of([]));
         let keys = InstanceKeys::new(&config.tenants_dir);
-        let mut instance = Self { config, host, schemas, tenants, broken: Vec::new(), doors, keys };
+        let mut instance = Self { config, host, schemas, tenants, broken: Vec::new(), doors, keys, scanner };
         instance.broken = instance.reload();
         Ok(instance)
     }
@@ -46,6 +57,19 @@ impl Instance {
         self.keys.forget();
         with_context(&self.host, &self.schemas, &self.doors, |context| {
             self.tenants.reload_all(&self.config, context)
+        })
+    }
+
+    /// What is to be said when productive tenants have no virus scanner.
+    pub(crate) fn unscanned(&self) -> Option<Diagnostic> {
+        let productive = self.tenants.all().iter().any(|one| one.stage == Stage::Produktion);
+        (self.scanner.is_none() && productive).then(|| {
+            Diagnostic::new(
+                "KOP-F042",
+                "Es ist keine Virenprüfung eingerichtet; Dateien gehen ungeprüft an produktive Empfänger.",
+                "No virus scanner is set up; files go to productive receivers unscanned.",
+            )
+            .with_hint("In kop.toml den Abschnitt [virenpruefung] anlegen; siehe docs/betrieb.md.")
         })
     }
 
@@ -61,6 +85,7 @@ impl Instance {
             schemas: self.schemas.clone(),
             adapters: self.doors.adapters.clone(),
             kinds: registry::kinds(),
+            scanner: self.scanner.clone(),
             clock: Arc::new(machine::MachineClock),
             ids: Arc::new(machine::TimeOrderedIds),
         };

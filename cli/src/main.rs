@@ -22,6 +22,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use commands::{
     data::DataCommand, map::MapCommand, messages::MessagesCommand, schema::SchemaCommand, submit::Submission,
 };
+use kop_tenant::{InstanceConfig, LogFormat};
 
 /// KOP engine: nimmt Anträge aus Formularsystemen an und bringt sie als XÖV-Nachricht zum Fachverfahren.
 #[derive(Parser)]
@@ -54,13 +55,19 @@ enum Command {
         ordner: Option<PathBuf>,
     },
     /// Nimmt Anträge über HTTP an, verarbeitet sie und stellt zu
-    #[command(after_help = "Protokoll: KOP_LOG=info (warn, debug …); KOP_LOG_FORMAT=json für Programme.\n\
+    #[command(after_help = "Protokoll: KOP_LOG=info (warn, debug …); --log json für Programme.\n\
                             Der Dienst spricht HTTP; davor gehört ein Reverse Proxy mit TLS.\n\
                             SIGHUP liest die Mandanten neu ein; was fehlerhaft ist, bleibt, wie es war.")]
     Serve {
         /// Adresse und Port statt der in kop.toml; Port 0 wählt einen freien
         #[arg(long)]
         adresse: Option<SocketAddr>,
+        /// Adresse und Port für /readyz und /metrics statt der in kop.toml
+        #[arg(long)]
+        verwaltung: Option<SocketAddr>,
+        /// Form des Protokolls: text oder json, statt der in kop.toml
+        #[arg(long, value_name = "FORM", value_parser = ["text", "json"])]
+        log: Option<String>,
     },
     /// Reicht einen Antrag aus einer Datei ein: derselbe Weg wie über HTTP, ohne HTTP
     #[command(after_help = "Dateien in anlagen/ und representation/ neben dem Antrag gehen mit.\n\n\
@@ -124,13 +131,15 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let locale = std::env::var("LC_ALL").or_else(|_| std::env::var("LANG")).ok();
     let lang = language::choose(cli.lang.as_deref(), locale);
-    start_log(matches!(cli.command, Command::Serve { .. }));
+    start_log(&cli.command, &cli.instanz);
     let (folder, json) = (cli.instanz, cli.json);
     let mut out = std::io::stdout().lock();
     let done = match cli.command {
         Command::Init { ordner } => commands::init::run(&ordner, lang, &mut out),
         Command::Check { ordner } => commands::check::run(&ordner.unwrap_or(folder), lang, json, &mut out),
-        Command::Serve { adresse } => commands::serve::run(&folder, adresse, lang, &mut out),
+        Command::Serve { adresse, verwaltung, log: _ } => {
+            commands::serve::run(&folder, adresse, verwaltung, lang, &mut out)
+        }
         Command::Submit { antrag, mandant, quelle } => {
             let what = Submission { tenant: mandant.as_deref(), source: quelle.as_deref(), file: &antrag };
             commands::submit::run(&folder, &what, lang, json, &mut out)
@@ -159,13 +168,24 @@ fn main() -> ExitCode {
 }
 
 /// Logs to standard error. A server says what it does; other commands only what goes wrong.
-fn start_log(serving: bool) {
+fn start_log(command: &Command, folder: &std::path::Path) {
+    let (serving, wanted) = match command {
+        Command::Serve { log, .. } => (true, log.as_deref()),
+        _ => (false, None),
+    };
+    let variable = std::env::var("KOP_LOG_FORMAT").ok();
+    // A broken kop.toml is told later, by the command itself.
+    let configured = || serving && InstanceConfig::load(folder).is_ok_and(|one| one.log == LogFormat::Json);
+    let json = match wanted.or(variable.as_deref()) {
+        Some(format) => format == "json",
+        None => configured(),
+    };
     let fallback = if serving { "info" } else { "error" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("KOP_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(fallback));
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    if std::env::var("KOP_LOG_FORMAT").is_ok_and(|format| format == "json") {
+    if json {
         log.json().init();
     } else {
         log.with_ansi(false).init();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kop_connector_api::{Adapter, ConnectorKind, HttpIntake};
+use kop_connector_api::{Adapter, ConnectorKind, HttpIntake, ScannerKind};
 use kop_forms::{intelliform, ozg_cloud};
 use kop_workshop::Doors;
 
@@ -23,4 +23,9 @@ pub(crate) fn doors() -> Doors {
 /// Every kind of receiver.
 pub(crate) fn kinds() -> Vec<Arc<dyn ConnectorKind>> {
     vec![Arc::new(kop_files::FolderKind), Arc::new(kop_web::HttpKind)]
+}
+
+/// Every kind of virus scanner.
+pub(crate) fn scanners() -> Vec<Arc<dyn ScannerKind>> {
+    vec![Arc::new(kop_scan::ClamdKind), Arc::new(kop_scan::IcapKind)]
 }

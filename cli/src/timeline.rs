@@ -100,6 +100,11 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
                 format!("corrected by {}: {fields}", param("von")),
             )
         }
+        event::VIRENPRUEFUNG => scan(line),
+        event::FREIGEGEBEN => (
+            format!("nicht prüfbare Dateien freigegeben von {}: {}", param("von"), param("grund")),
+            format!("files that cannot be scanned released by {}: {}", param("von"), param("grund")),
+        ),
         event::NEU_ANGESTOSSEN => {
             (format!("neu angestoßen von {}", param("von")), format!("tried again by {}", param("von")))
         }
@@ -109,4 +114,26 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
         Lang::De => de,
         Lang::En => en,
     }
+}
+
+/// What the virus scanner said.
+fn scan(line: &EventRecord) -> (String, String) {
+    if let Some(code) = line.params["code"].as_str() {
+        return (
+            format!("Virenprüfung nicht möglich ({code}); es geht nichts hinaus"),
+            format!("virus scan not possible ({code}); nothing leaves"),
+        );
+    }
+    let number = |name: &str| line.params[name].as_u64().unwrap_or_default();
+    let blind = line.params["nicht_pruefbar"].as_array().map_or(0, Vec::len);
+    let (files, found, released) = (number("dateien"), number("funde"), number("freigegeben"));
+    let version = line.params["version"].as_str().unwrap_or_default();
+    (
+        format!(
+            "Virenprüfung ({version}): Dateien: {files}, Funde: {found}, nicht prüfbar: {blind}, freigegeben: {released}"
+        ),
+        format!(
+            "virus scan ({version}): files: {files}, found: {found}, not scannable: {blind}, released: {released}"
+        ),
+    )
 }

@@ -177,7 +177,7 @@ impl Instance {
             let child = Command::new(&self.binary)
                 .arg("--instanz")
                 .arg(self.folder())
-                .args(["serve", "--adresse", &format!("127.0.0.1:{port}")])
+                .args(["serve", "--adresse", &format!("127.0.0.1:{port}"), "--verwaltung", "127.0.0.1:0"])
                 .env("KOP_AFM_PASSWORT", crate::forms::AFM_PASSWORT)
                 .envs(environment.iter().copied())
                 .stdin(Stdio::null())
@@ -217,6 +217,29 @@ impl Server {
     /// The one client of these tests: with timeouts, without redirects.
     pub fn client(&self) -> &reqwest::Client {
         &self.client
+    }
+
+    /// Where operators ask, up to the path; the server says it in its log.
+    ///
+    /// # Errors
+    /// When it does not say so.
+    pub fn operators(&self) -> Result<String, Error> {
+        let printed = self.printed();
+        let line =
+            printed.lines().find(|line| line.contains("Serving operators")).ok_or("keine Verwaltung")?;
+        let at = line.find("127.0.0.1:").ok_or("keine Adresse")?;
+        let address: String =
+            line[at..].chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
+        Ok(format!("http://{address}"))
+    }
+
+    /// What an operators' address answers: status and text.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn ask(&self, path: &str) -> Result<(u16, String), Error> {
+        let answer = self.client.get(format!("{}{path}", self.operators()?)).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
     }
 
     /// All that the server has printed so far.

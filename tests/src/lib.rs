@@ -4,11 +4,13 @@
 //!
 //! Knows the program only from outside: its command line, its HTTP doors, the files it writes.
 
+pub mod clamd;
 pub mod forms;
 pub mod inputs;
 pub mod instance;
 pub mod schematron;
 pub mod shared;
+pub mod smtp;
 
 pub use instance::{Instance, Server, wait_until};
 pub use schematron::schematron;

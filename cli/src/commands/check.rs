@@ -29,6 +29,7 @@ pub(crate) fn run(folder: &Path, lang: Lang, json: bool, out: &mut impl Write) -
         }
     }
     found.extend(generations.iter().flat_map(|generation| instance.keys.problems(&generation.tenant)));
+    let unscanned = instance.unscanned();
     let failed = !instance.broken.is_empty() || !found.is_empty();
     if json {
         let tenants: Vec<_> = generations
@@ -50,7 +51,7 @@ pub(crate) fn run(folder: &Path, lang: Lang, json: bool, out: &mut impl Write) -
         writeln!(
             out,
             "{:#}",
-            serde_json::json!({ "mandanten": tenants, "fehlerhaft": broken, "fehler": found })
+            serde_json::json!({ "mandanten": tenants, "fehlerhaft": broken, "fehler": found, "warnungen": unscanned })
         )?;
     } else {
         for generation in generations.iter().filter(|generation| generation.faulty.is_empty()) {
@@ -81,6 +82,9 @@ pub(crate) fn run(folder: &Path, lang: Lang, json: bool, out: &mut impl Write) -
             for problem in found {
                 write!(out, "{}", problems::paragraph(problem, lang, "  ", false))?;
             }
+        }
+        if let Some(warning) = &unscanned {
+            write!(out, "{}", problems::paragraph(warning, lang, "", false))?;
         }
         for problem in &found {
             write!(out, "{}", problems::paragraph(problem, lang, "", false))?;

@@ -19,6 +19,8 @@ use kop_store::{
     StoreError, SubmissionDetail, SubmissionFilter, SubmissionState,
 };
 
+mod release;
+
 use crate::{keys::InstanceKeys, machine::MachineClock, problems, timeline};
 
 /// What to do with messages.
@@ -87,6 +89,17 @@ pub(crate) enum MessagesCommand {
         /// Mit --cause: nur dieser Mandant
         #[arg(long, requires = "cause")]
         mandant: Option<TenantId>,
+    },
+    /// Gibt Dateien frei, in die die Virenprüfung nicht hineinsehen kann, und stößt den Eingang neu an
+    #[command(
+        after_help = "Funde werden nie freigegeben.\n\nBeispiel:\n  kop messages release MUST-2026-000017 --grund \"Passwort telefonisch erhalten, auf Einzelplatz geprüft\""
+    )]
+    Release {
+        /// Vorgangsnummer oder Nummer, wie bei „show“
+        nummer: String,
+        /// Warum die Dateien ungeprüft hinausgehen dürfen; steht mit dem Namen der Person im Verlauf
+        #[arg(long)]
+        grund: String,
     },
 }
 
@@ -165,6 +178,11 @@ pub(crate) fn run(
             MessagesCommand::Retry { nummer, .. } => {
                 let nummer = nummer.as_deref().unwrap_or_default();
                 let exit = retry(&data.store, nummer, lang, json, now, out).await?;
+                drop(data);
+                if exit == ExitCode::SUCCESS { say_who(&config.data_dir, lang, out) } else { Ok(exit) }
+            }
+            MessagesCommand::Release { nummer, grund } => {
+                let exit = release::run(&data.store, nummer, grund, lang, now, out).await?;
                 drop(data);
                 if exit == ExitCode::SUCCESS { say_who(&config.data_dir, lang, out) } else { Ok(exit) }
             }

@@ -9,9 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use kop_core::diagnostic::Lang;
+use kop_connector_api::Mailbox;
+use kop_core::{Diagnostic, diagnostic::Lang};
 use kop_flow::{HousekeepingOptions, Worker, WorkerOptions, keep_house};
+use kop_mail::{Security, SmtpMailbox};
+use kop_server::{Gate, Operation, alarm::Alarms};
 use kop_store::DataFolder;
+use kop_tenant::MailTls;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -24,6 +28,7 @@ use crate::{instance::Instance, problems};
 pub(crate) fn run(
     folder: &Path,
     address: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
     lang: Lang,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
@@ -39,7 +44,18 @@ pub(crate) fn run(
         Ok(data) => data,
         Err(error) => return problems::print(&[error.diagnostic()], lang, false, out),
     };
+    if let Some(warning) = instance.unscanned() {
+        problems::print(&[warning], lang, false, out)?;
+    }
+    if instance.scanner.is_none() {
+        tracing::warn!("No virus scanner is set up; files leave unscanned.");
+    }
+    let mailbox = match mailbox(&instance) {
+        Ok(mailbox) => mailbox,
+        Err(problem) => return problems::print(&[problem], lang, false, out),
+    };
     let engine = instance.engine(data);
+    let gate = Gate::new(instance.config.pressure, instance.config.data_dir.clone());
     let address = address.unwrap_or(instance.config.address);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
@@ -70,13 +86,71 @@ pub(crate) fn run(
             }
         });
         tracing::info!(address = %listener.local_addr()?, tenants = engine.tenants().all().len(), "Serving.");
+        gate.look(&engine).await;
+        tokio::spawn(gate.clone().watch(engine.clone(), stop.clone()));
+        let operation = Operation::new(engine.clone(), gate.clone());
+        let admin = serve_operators(&instance, admin, operation.clone(), stop.clone()).await?;
+        if let (Some(mailbox), Some(alarm)) = (mailbox, instance.config.alarm.clone()) {
+            let watch = Alarms::new(operation, mailbox, alarm, &instance.config.data_dir);
+            tokio::spawn(watch.run(stop.clone()));
+        }
         let worker = tokio::spawn(Worker::new(engine.clone(), WorkerOptions::default()).run(stop.clone()));
         let house = tokio::spawn(keep_house(engine.clone(), HousekeepingOptions::default(), stop.clone()));
-        let served = kop_server::serve(engine, instance.doors.intakes.clone(), listener, stop.clone()).await;
+        let served =
+            kop_server::serve(engine, instance.doors.intakes.clone(), gate, listener, stop.clone()).await;
         stop.cancel();
         worker.await.map_err(io::Error::other)?;
         house.await.map_err(io::Error::other)?;
+        if let Some(admin) = admin {
+            admin.await.map_err(io::Error::other)??;
+        }
         served
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where operators ask when nothing else is configured.
+const USUAL_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+
+/// Opens the operators' address. One that was asked for has to be free; the usual one may be taken by another
+/// instance on this machine, and then this one goes without.
+async fn serve_operators(
+    instance: &Instance,
+    wanted: Option<SocketAddr>,
+    operation: Arc<Operation>,
+    stop: CancellationToken,
+) -> io::Result<Option<tokio::task::JoinHandle<io::Result<()>>>> {
+    let wanted = wanted.or(instance.config.admin);
+    let listener = match TcpListener::bind(wanted.unwrap_or(USUAL_ADMIN)).await {
+        Ok(listener) => listener,
+        Err(error) if wanted.is_none() => {
+            tracing::warn!(%error, address = %USUAL_ADMIN, "No address for /readyz and /metrics; see [server] verwaltung.");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    tracing::info!(address = %listener.local_addr()?, "Serving operators.");
+    Ok(Some(tokio::spawn(kop_server::operation::serve(operation, listener, stop))))
+}
+
+/// The operators' mailbox, where one is configured.
+fn mailbox(instance: &Instance) -> Result<Option<Arc<dyn Mailbox>>, Diagnostic> {
+    let Some(alarm) = &instance.config.alarm else { return Ok(None) };
+    let password = alarm.passwort.as_ref().map(kop_connector_api::Secret::resolve).transpose();
+    let password = password.map_err(|error| {
+        Diagnostic::new(
+            "KOP-S009",
+            "Das Passwort des Mailservers ist nicht lesbar.",
+            "The mail server's password cannot be read.",
+        )
+        .with_detail(error.to_string())
+    })?;
+    let login = alarm.benutzer.clone().zip(password);
+    let security = match alarm.tls {
+        MailTls::Starttls => Security::Starttls,
+        MailTls::Tls => Security::Tls,
+        MailTls::Keine => Security::None,
+    };
+    let mailbox = SmtpMailbox::new(&alarm.server, security, login, &alarm.von, &alarm.an)?;
+    Ok(Some(Arc::new(mailbox)))
 }

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
-use kop_core::{BlobRef, Clock, Diagnostic, Outcome, Repeatability, Sendung, TenantId, Ticket};
+use kop_core::{BlobRef, Clock, Diagnostic, Outcome, Repeatability, Sendung, TenantId, Ticket, Zeitpunkt};
 use tokio::io::AsyncRead;
 
 use crate::settings::SettingProblem;
@@ -49,6 +49,15 @@ pub trait ConnectorKind: Send + Sync {
     fn build(&self, settings: &serde_json::Value, world: &World) -> Result<Arc<dyn Connector>, Diagnostic>;
 }
 
+/// Something that runs out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// What it is, as the setting names it: `ca_datei`.
+    pub what: String,
+    /// When.
+    pub at: Zeitpunkt,
+}
+
 /// Speaks one receiver's protocol. Retry, backoff and records are the engine's: a connector tries once and
 /// tells truly what came of it.
 #[async_trait]
@@ -61,6 +70,11 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// What stands in the way.
     async fn probe(&self) -> Result<(), Diagnostic>;
+
+    /// Certificates and keys that run out one day; told to operators in time.
+    fn expiries(&self) -> Vec<Expiry> {
+        Vec::new()
+    }
 
     /// Delivers once. The attempt has been recorded as started before this is called.
     async fn deliver(&self, sendung: &Sendung) -> Outcome;

@@ -7,13 +7,17 @@
 pub mod connector;
 pub mod inbox;
 pub mod intake;
+pub mod mailbox;
+pub mod scan;
 pub mod secret;
 pub mod settings;
 
-pub use connector::{BlobRead, Blobs, Connector, ConnectorKind, World};
+pub use connector::{BlobRead, Blobs, Connector, ConnectorKind, Expiry, World};
 pub use inbox::{Accepted, BlobSink, Inbox, Refusal, RefusalKind};
 pub use intake::{
     Adapter, HttpIntake, Intake, IntakePart, IntakeRequest, IntakeResponse, Normalised, PayloadFile,
 };
+pub use mailbox::Mailbox;
+pub use scan::{Scanner, ScannerKind, Verdict};
 pub use secret::Secret;
 pub use settings::{SettingProblem, parse_settings, serde_in_german};

@@ -4,7 +4,7 @@
 use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use kop_connector_api::{Blobs, Connector, ConnectorKind, Secret, SettingProblem, World};
+use kop_connector_api::{Blobs, Connector, ConnectorKind, Expiry, Secret, SettingProblem, World};
 use kop_core::{Clock, Diagnostic, Outcome, Repeatability, Sendung, Ticket};
 use reqwest::{
     Body, Certificate, Client, RequestBuilder,
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     answer::{self, Answer},
     body::{Payload, Progress, StopWhenDropped},
-    problem,
+    expiry, problem,
     settings::{Form, Login, Plan},
 };
 
@@ -46,7 +46,14 @@ impl ConnectorKind for HttpKind {
     fn build(&self, settings: &serde_json::Value, world: &World) -> Result<Arc<dyn Connector>, Diagnostic> {
         let plan = Plan::read(settings).map_err(SettingProblem::refusal)?;
         let client = client(&plan, &world.base_dir)?;
-        let http = Http { plan, client, blobs: world.blobs.clone(), clock: world.clock.clone() };
+        let expiries = match plan.certificates.as_deref() {
+            Some(path) => expiry::of_pem(&read_pem(&world.base_dir.join(path))?)
+                .map(|at| Expiry { what: "ca_datei".to_owned(), at })
+                .into_iter()
+                .collect(),
+            None => Vec::new(),
+        };
+        let http = Http { plan, client, expiries, blobs: world.blobs.clone(), clock: world.clock.clone() };
         // A missing secret shows now rather than at the first delivery.
         let _ = http.sign(http.client.head(http.plan.url.clone()))?;
         Ok(Arc::new(http))
@@ -58,6 +65,7 @@ struct Http {
     client: Client,
     blobs: Arc<dyn Blobs>,
     clock: Arc<dyn Clock>,
+    expiries: Vec<Expiry>,
 }
 
 #[async_trait]
@@ -79,6 +87,10 @@ impl Connector for Http {
             Ok(Err(error)) => Err(problem::no_connection(&error)),
             Err(_) => Err(problem::unreachable("time limit reached")),
         }
+    }
+
+    fn expiries(&self) -> Vec<Expiry> {
+        self.expiries.clone()
     }
 
     async fn deliver(&self, sendung: &Sendung) -> Outcome {
@@ -189,11 +201,16 @@ fn client(plan: &Plan, base_dir: &Path) -> Result<Client, Diagnostic> {
     builder.build().map_err(|error| problem::not_set_up(problem::root_cause(&error)))
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Diagnostic> {
+fn read_pem(path: &Path) -> Result<Vec<u8>, Diagnostic> {
     let mut pem = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST_CERTIFICATES).read_to_end(&mut pem))
         .map_err(|error| problem::not_set_up(format!("ca_datei: {}", error.kind())))?;
+    Ok(pem)
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Diagnostic> {
+    let pem = read_pem(path)?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(problem::not_set_up("ca_datei: no certificates in PEM")),

@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 mod connector;
+mod expiry;
 mod problem;
 mod settings;
 #[cfg(test)]

@@ -28,6 +28,7 @@ impl Inbox for Reception {
 
     async fn accept(&self, intake: Intake) -> Result<Accepted, Refusal> {
         let engine = &self.0;
+        let begun = std::time::Instant::now();
         let bad = |problems| Refusal { kind: RefusalKind::BadPayload, problems };
         let adapter = engine.adapter(intake.source).ok_or_else(|| {
             Refusal::new(
@@ -36,11 +37,13 @@ impl Inbox for Reception {
             )
         })?;
         let normalised = adapter.normalise(&intake).map_err(bad)?;
+        let tenant = intake.tenant.clone();
         let (new, vendor_id) = self.submission(intake, normalised).await?;
         let stored = engine.parts.store.accept(new, engine.now()).await.map_err(|error| refusal(&error))?;
         engine.wake.notify_one();
+        engine.metrics.accept.observe(begun.elapsed());
         tracing::info!(
-            submission = %stored.submission_id, vorgang = %stored.vorgangsnummer, repeated = stored.repeated,
+            %tenant, submission = %stored.submission_id, vorgang = %stored.vorgangsnummer, repeated = stored.repeated,
             "Submission stored."
         );
         Ok(Accepted {

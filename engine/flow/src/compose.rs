@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use kop_core::{
@@ -78,6 +79,17 @@ pub struct Composed {
     pub tree: Tree,
     /// What the script read, printed and registered.
     pub run: RunReport,
+    /// How long it took.
+    pub took: Took,
+}
+
+/// How long the parts of making a message took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Took {
+    /// The script, its wait for a thread included.
+    pub map: Duration,
+    /// Writing and judging.
+    pub render: Duration,
 }
 
 /// What is known of a script's run beside its tree.
@@ -104,7 +116,9 @@ pub async fn compose(
         parameters: input.parameters.clone(),
         now: input.now,
     };
+    let begun = Instant::now();
     let run = host.run(&input.mapping.script, script_input.clone()).await?;
+    let map = begun.elapsed();
     let mut parts = files(&input.eingang, &run);
     let document = match render(schemas, &input, &run.tree) {
         Ok(document) => document,
@@ -118,6 +132,7 @@ pub async fn compose(
             return Err(locate(problems, input.mapping));
         }
     };
+    let took = Took { map, render: begun.elapsed().saturating_sub(map) };
     if matches!(input.mapping.manifest.ziel, Target::Ablage) {
         let data = serde_json::to_vec_pretty(&*input.eingang).unwrap_or_default();
         parts.push(ComposedPart {
@@ -137,6 +152,7 @@ pub async fn compose(
         remarks: locate(document.remarks, input.mapping),
         tree: run.tree,
         run: RunReport { prints: run.prints, reads: run.reads },
+        took,
     })
 }
 

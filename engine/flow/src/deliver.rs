@@ -6,13 +6,15 @@ use std::{sync::Arc, time::Duration};
 
 use kop_connector_api::Connector;
 use kop_core::{
-    AttemptId, DeliveryId, Diagnostic, LaneHealth, LaneLimits, LanePolicy, Outcome, Repeatability, Sendung,
-    TenantId, WorkItemId, Zeitpunkt,
+    AttemptId, DeliveryId, Diagnostic, LaneHealth, LaneLimits, LanePolicy, MessageId, Outcome, Repeatability,
+    Sendung, SubmissionId, TenantId, WorkItemId, Zeitpunkt,
 };
 use kop_store::{
     AttemptEnd, ClaimedDelivery, DeliveryClaim, Interrupted, Lanes, NewWorkItem, Overdue, StartedAttempt,
 };
 use kop_tenant::{Generation, Receiver, Tenants};
+
+use tracing::Instrument;
 
 use crate::engine::Engine;
 
@@ -36,6 +38,8 @@ impl Lanes for LanesOf {
 
 /// A delivery whose attempt is recorded as started.
 pub struct Start {
+    /// Where it comes from.
+    pub submission: SubmissionId,
     /// The attempt.
     pub started: StartedAttempt,
     /// What to send.
@@ -78,6 +82,20 @@ pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
             return;
         }
     };
+    let span = span(&started, claimed.delivery.submission_id, claimed.delivery.message_id);
+    carry_out(engine, claimed, started).instrument(span).await;
+}
+
+/// Every line that is logged about an attempt says by its ids what it belongs to.
+fn span(started: &StartedAttempt, submission: SubmissionId, message: MessageId) -> tracing::Span {
+    let lease = &started.lease;
+    tracing::info_span!(
+        "attempt", tenant = %lease.tenant, %submission, %message, delivery = %lease.delivery_id,
+        attempt = %started.attempt_id
+    )
+}
+
+async fn carry_out(engine: &Engine, claimed: ClaimedDelivery, started: StartedAttempt) {
     let tenant = &claimed.delivery.tenant;
     let Some(generation) = engine.parts.tenants.get(tenant) else {
         return finish(engine, None, started, Said::ours(not_loaded())).await;
@@ -90,23 +108,33 @@ pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
             return finish(engine, None, started, Said::ours(receiver_gone())).await;
         };
         let said = match engine.connector(&generation, receiver) {
-            Ok(connector) => Said::by(&*connector, bounded(receiver, connector.follow_up(ticket)).await),
+            Ok(connector) => {
+                Said::by(&*connector, bounded(engine, receiver, connector.follow_up(ticket)).await)
+            }
             Err(problem) => Said::ours(problem),
         };
         return finish(engine, Some(receiver), started, said).await;
     }
-    send(engine, Start { started, sendung, receiver: claimed.message.receiver.clone(), generation }).await;
+    let (submission, receiver) = (claimed.delivery.submission_id, claimed.message.receiver.clone());
+    hand_over(engine, Start { submission, started, sendung, receiver, generation }).await;
 }
 
 /// Sends a started attempt's bytes and records what came of it.
 pub async fn send(engine: &Engine, start: Start) {
-    let Start { started, sendung, receiver, generation } = start;
+    let span = span(&start.started, start.submission, start.sendung.message_id);
+    hand_over(engine, start).instrument(span).await;
+}
+
+async fn hand_over(engine: &Engine, start: Start) {
+    let Start { started, sendung, receiver, generation, .. } = start;
     let Some(receiver) = generation.receiver(&receiver) else {
         return finish(engine, None, started, Said::ours(receiver_gone())).await;
     };
     let said = if generation.stage.may_reach(receiver.stage) {
         match engine.connector(&generation, receiver) {
-            Ok(connector) => Said::by(&*connector, bounded(receiver, connector.deliver(&sendung)).await),
+            Ok(connector) => {
+                Said::by(&*connector, bounded(engine, receiver, connector.deliver(&sendung)).await)
+            }
             Err(problem) => Said::ours(problem),
         }
     } else {
@@ -120,7 +148,7 @@ pub async fn send(engine: &Engine, start: Start) {
 pub async fn after_interruption(engine: &Engine, interrupted: Interrupted) {
     let Interrupted { claimed, attempt } = interrupted;
     let started = StartedAttempt {
-        lease: claimed.lease,
+        lease: claimed.lease.clone(),
         attempt_id: attempt.attempt_id,
         number: attempt.number,
         give_up_at: claimed.delivery.give_up_at,
@@ -134,7 +162,9 @@ pub async fn after_interruption(engine: &Engine, interrupted: Interrupted) {
         .map_or(Repeatability::Unsafe, |connector| connector.repeatability());
     let receiver = receiver.map(|receiver| &**receiver);
     let outcome = Outcome::Unknown(interrupted_problem());
-    finish(engine, receiver, started, Said { outcome, repeatability, by_receiver: false }).await;
+    let span = span(&started, claimed.delivery.submission_id, claimed.delivery.message_id);
+    let said = Said { outcome, repeatability, by_receiver: false };
+    finish(engine, receiver, started, said).instrument(span).await;
 }
 
 /// Tells a person about deliveries that take long; their attempts go on.
@@ -187,8 +217,11 @@ impl Said {
     }
 }
 
-async fn bounded(receiver: &Receiver, call: impl Future<Output = Outcome>) -> Outcome {
-    tokio::time::timeout(receiver.lane.deadline(), call).await.unwrap_or_else(|_| {
+async fn bounded(engine: &Engine, receiver: &Receiver, call: impl Future<Output = Outcome>) -> Outcome {
+    let begun = std::time::Instant::now();
+    let outcome = tokio::time::timeout(receiver.lane.deadline(), call).await;
+    engine.metrics.deliver.observe(begun.elapsed());
+    outcome.unwrap_or_else(|_| {
         Outcome::Unknown(Diagnostic::new(
             "KOP-F015",
             "Der Empfänger hat in der vorgesehenen Zeit nicht geantwortet.",
@@ -201,6 +234,7 @@ async fn bounded(receiver: &Receiver, call: impl Future<Output = Outcome>) -> Ou
 async fn finish(engine: &Engine, receiver: Option<&Receiver>, started: StartedAttempt, said: Said) {
     let delivery_id = started.lease.delivery_id;
     let health = said.health(receiver.map(|receiver| receiver.lane).unwrap_or_default());
+    engine.metrics.ended(kop_store::AttemptOutcome::from(&said.outcome).as_str());
     let end = decide(engine, receiver, &started, said);
     match &end {
         AttemptEnd::Delivered(receipt) => {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use kop_connector_api::{Adapter, Connector, ConnectorKind, World};
+use kop_connector_api::{Adapter, Connector, ConnectorKind, Expiry, Scanner, World};
 use kop_core::{Clock, ContentHash, Diagnostic, IdSource, TenantId};
 use kop_mapping::MappingHost;
 use kop_store::{BlobStore, Store};
@@ -15,7 +15,9 @@ use kop_tenant::{Generation, Receiver, Tenants};
 use kop_xml::SchemaStore;
 use tokio::sync::Notify;
 
-use crate::{archive::MappingArchive, blobs::StoredBlobs, drift::TestedForms};
+use crate::{
+    archive::MappingArchive, blobs::StoredBlobs, drift::TestedForms, metrics::Metrics, scan::Scanning,
+};
 
 /// What the binary puts together.
 pub struct EngineParts {
@@ -37,6 +39,8 @@ pub struct EngineParts {
     pub adapters: Vec<Arc<dyn Adapter>>,
     /// Kinds of receivers.
     pub kinds: Vec<Arc<dyn ConnectorKind>>,
+    /// Looks at files before anything leaves; without one nothing is looked at.
+    pub scanner: Option<Arc<dyn Scanner>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
@@ -55,19 +59,31 @@ pub struct Engine {
     pub(crate) wake: Notify,
     /// Knows the forms that mappings were tested with.
     pub(crate) tested: Option<Arc<dyn TestedForms>>,
+    pub(crate) scanning: Option<Scanning>,
+    pub(crate) metrics: Metrics,
     connectors: Mutex<BTreeMap<ReceiverKey, Built>>,
 }
 
 impl Engine {
     /// An engine that does nothing until its doors and workers are used.
     pub fn new(parts: EngineParts) -> Arc<Self> {
-        Arc::new(Self { parts, wake: Notify::new(), tested: None, connectors: Mutex::default() })
+        Arc::new(Self::with(parts, None))
     }
 
     /// The same, remarking on forms that differ from those that their mapping was tested with.
     pub fn watching(parts: EngineParts, tested: Arc<dyn TestedForms>) -> Arc<Self> {
-        let (wake, connectors) = (Notify::new(), Mutex::default());
-        Arc::new(Self { parts, wake, tested: Some(tested), connectors })
+        Arc::new(Self::with(parts, Some(tested)))
+    }
+
+    fn with(parts: EngineParts, tested: Option<Arc<dyn TestedForms>>) -> Self {
+        let scanning = parts.scanner.clone().map(Scanning::new);
+        let (wake, metrics, connectors) = (Notify::new(), Metrics::default(), Mutex::default());
+        Self { parts, wake, tested, scanning, metrics, connectors }
+    }
+
+    /// What was counted since the start.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Where everything is kept.
@@ -103,6 +119,20 @@ impl Engine {
     /// The present moment.
     pub fn now(&self) -> kop_core::Zeitpunkt {
         self.parts.clock.now()
+    }
+
+    /// What runs out at the receivers of all tenants: certificates and keys. A receiver that cannot be built is left
+    /// out; its first delivery says why.
+    pub fn expiries(&self) -> Vec<(TenantId, String, Expiry)> {
+        let mut found = Vec::new();
+        for generation in self.parts.tenants.all() {
+            for receiver in generation.receivers.values() {
+                let Ok(connector) = self.connector(&generation, receiver) else { continue };
+                let of = |expiry| (generation.tenant.clone(), receiver.key.clone(), expiry);
+                found.extend(connector.expiries().into_iter().map(of));
+            }
+        }
+        found
     }
 
     /// The connector of a receiver, built once per generation.

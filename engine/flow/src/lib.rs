@@ -2,7 +2,7 @@
 //! The way of a submission through the engine: accept → normalise → route → map → write → validate → deliver.
 //!
 //! [`Engine`] holds what every step needs; [`accept`] is the door for intakes, [`process`] makes messages of a
-//! stored submission, [`deliver`] brings them to their receivers, [`worker`] keeps both going. [`mod@compose`] is
+//! stored submission once [`scan`] has looked at its files, [`deliver`] brings them to their receivers, [`worker`] keeps both going. [`mod@compose`] is
 //! the one executor of mappings: production, `kop map run` and `kop map test` all use it.
 //!
 //! This room names no vendor and no connector; the binary hands both in as registry slices.
@@ -18,11 +18,13 @@ pub mod engine;
 pub mod head;
 pub mod housekeeping;
 pub mod lineage;
+pub mod metrics;
 #[cfg(feature = "mutants")]
 mod mutant;
 pub mod process;
 pub mod remap;
 pub mod retention;
+pub mod scan;
 pub mod target;
 mod variation;
 pub mod worker;
@@ -33,6 +35,8 @@ pub use compose::{ComposeInput, Composed, ComposedPart, PartContent, compose};
 pub use drift::TestedForms;
 pub use engine::{Engine, EngineParts};
 pub use housekeeping::{HousekeepingOptions, keep_house};
+pub use metrics::Metrics;
+pub use scan::ScannerState;
 pub use worker::{Worker, WorkerOptions};
 
 /// Version of the engine, pinned by every message.

@@ -13,6 +13,8 @@ use kop_store::{
 };
 use kop_tenant::{Generation, Receiver, RouteTarget};
 
+use tracing::Instrument;
+
 use crate::{
     ENGINE_VERSION,
     compose::{ComposeInput, Composed, PartContent, compose},
@@ -21,10 +23,11 @@ use crate::{
     drift,
     engine::Engine,
     remap::Pins,
+    scan::{self, Looked},
 };
 
 /// Processing takes milliseconds; a lease this long only ends when its process died.
-const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 /// A submission that took the process down this often is not tried again by itself.
 const MAX_RUNS: u32 = 5;
@@ -50,12 +53,37 @@ pub async fn claim(
 
 /// Processes one submission and returns the deliveries whose first attempt is recorded as started.
 pub async fn process(engine: &Engine, claimed: ClaimedSubmission) -> Vec<Start> {
+    let lease = &claimed.lease;
+    let span = tracing::info_span!("process", tenant = %lease.tenant, submission = %lease.submission_id);
+    work_through(engine, claimed).instrument(span).await
+}
+
+async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<Start> {
     let summary = claimed.submission.summary.clone();
     let id = summary.submission_id;
     let made = if summary.runs > MAX_RUNS {
         Made { problems: vec![(run_too_often(), None)], ..Made::default() }
     } else {
-        make(engine, &claimed).await
+        match scan::look(engine, &mut claimed).await {
+            Looked::Pass(events) => {
+                let mut made = make(engine, &claimed).await;
+                made.events.extend(events);
+                made
+            }
+            Looked::Stop(problems, events) => {
+                let problems = problems.into_iter().map(|problem| (problem, None)).collect();
+                Made { problems, events, ..Made::default() }
+            }
+            Looked::Later(at, events) => {
+                tracing::warn!(submission = %id, until = %at, "Put off until its files can be scanned.");
+                let deferred = engine.parts.store.defer(claimed.lease, at, events, engine.now()).await;
+                if let Err(error) = deferred {
+                    // The lease runs out and the submission is looked at again.
+                    tracing::error!(submission = %id, %error, "The submission could not be put off.");
+                }
+                return Vec::new();
+            }
+        }
     };
     let work_items: Vec<_> = made
         .problems
@@ -75,7 +103,7 @@ pub async fn process(engine: &Engine, claimed: ClaimedSubmission) -> Vec<Start> 
                 .filter_map(|started| {
                     let at = made.starts.iter().position(|s| s.delivery_id == started.lease.delivery_id)?;
                     let (sendung, receiver, generation) = made.starts[at].clone().into_parts();
-                    Some(Start { started, sendung, receiver, generation })
+                    Some(Start { submission: id, started, sendung, receiver, generation })
                 })
                 .collect()
         }
@@ -251,6 +279,8 @@ async fn message(
     })?;
 
     let mut remarks = composed.remarks.clone();
+    engine.metrics.map.observe(composed.took.map);
+    engine.metrics.validate.observe(composed.took.render);
     if let Some(known) = drift::known(engine, mapping).await {
         remarks.extend(drift::remarks(&known, eingang, &composed.run.reads));
     }

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! HTTP: mounts the intakes that it is handed below the tenants' addresses, and tells whether the engine lives.
+//! HTTP: mounts the intakes that it is handed below the tenants' addresses, closes the door while too much is open,
+//! and tells operators, on an address of their own and by mail, how the engine does.
 //!
 //! It speaks plain HTTP; TLS is the reverse proxy's. It knows no vendor: what a refused sender reads comes from
 //! the intake itself.
 
+pub mod alarm;
 mod mount;
+mod numbers;
+pub mod operation;
+pub mod pressure;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{Router, routing::get};
 use kop_connector_api::{HttpIntake, Inbox};
 use kop_flow::{Engine, Reception};
+pub use operation::Operation;
+pub use pressure::Gate;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +30,7 @@ pub(crate) struct Doors {
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) intakes: Vec<Arc<dyn HttpIntake>>,
     pub(crate) slots: Semaphore,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) address: SocketAddr,
 }
 
@@ -33,6 +41,7 @@ pub(crate) struct Doors {
 pub async fn serve(
     engine: Arc<Engine>,
     intakes: Vec<Arc<dyn HttpIntake>>,
+    gate: Arc<Gate>,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
@@ -41,23 +50,12 @@ pub async fn serve(
         engine,
         intakes,
         slots: Semaphore::new(MAX_REQUESTS),
+        gate,
         address: listener.local_addr()?,
     });
     let app = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
         .route("/{tenant}/{*address}", get(mount::take_in).post(mount::take_in))
         .with_state(doors);
     axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await }).await
-}
-
-/// Ready when the store answers.
-async fn ready(State(doors): State<Arc<Doors>>) -> (StatusCode, &'static str) {
-    match doors.engine.store().counts(None).await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(error) => {
-            tracing::error!(%error, "The store does not answer.");
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-        }
-    }
 }

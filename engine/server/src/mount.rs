@@ -43,8 +43,14 @@ async fn hand_over(
     let Some((tenant, settings)) = open else {
         return intake.refuse(&Refusal::new(RefusalKind::NotFound, not_open()));
     };
+    // Before a byte of the body is read. Questions, such as for a WSDL, cost nothing and are answered.
+    if request.method() == http::Method::POST
+        && let Some(problem) = doors.gate.refusal()
+    {
+        return later(intake.refuse(&Refusal::new(RefusalKind::Busy, problem)));
+    }
     let Ok(_slot) = doors.slots.try_acquire() else {
-        return intake.refuse(&Refusal::new(RefusalKind::Busy, busy()));
+        return later(intake.refuse(&Refusal::new(RefusalKind::Busy, busy())));
     };
     let (head, body) = request.into_parts();
     let base_url = base_url(&head, doors);
@@ -58,6 +64,13 @@ async fn hand_over(
     });
     let request = IntakeRequest { tenant, head, body: Box::pin(body), settings, base_url };
     intake.handle(request, doors.inbox.clone()).await
+}
+
+/// Says when to come again, in every vendor's format (RFC 9110 section 10.2.3).
+fn later(mut response: IntakeResponse) -> IntakeResponse {
+    let after = http::HeaderValue::from_static("60");
+    response.headers_mut().entry(http::header::RETRY_AFTER).or_insert(after);
+    response
 }
 
 /// The address as the sender sees it; a reverse proxy says it in `X-Forwarded-Proto` and `Host`.

@@ -10,7 +10,7 @@ use kop_core::{AttemptId, ContentHash, LaneHealth, SubmissionId, TenantId, WorkI
 use crate::{
     error::StoreError,
     records::{
-        Counts, Found, LaneRecord, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
+        Counts, Found, Gauges, LaneRecord, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
         WorkItemRecord,
     },
     retention::{Deletion, DeletionRecord, Orphans, RetentionCandidate, RetentionQuery},
@@ -58,7 +58,8 @@ pub trait Store: Send + Sync {
         now: Zeitpunkt,
     ) -> Result<Vec<StartedAttempt>, StoreError>;
 
-    /// Gives a claimed submission back, to be processed not before `at`.
+    /// Gives a claimed submission back, to be processed not before `at`. The run does not count as one
+    /// ([`crate::SubmissionSummary::runs`]): nothing was made of it.
     async fn defer(
         &self,
         lease: SubmissionLease,
@@ -183,6 +184,18 @@ pub trait Store: Send + Sync {
         now: Zeitpunkt,
     ) -> Result<(), StoreError>;
 
+    /// Adds a line to a submission's timeline.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    async fn annotate(
+        &self,
+        tenant: &TenantId,
+        submission: SubmissionId,
+        line: NewEvent,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError>;
+
     /// Notes that a person saw personal data.
     async fn log_access(&self, entry: AccessEntry, now: Zeitpunkt) -> Result<(), StoreError>;
 
@@ -258,6 +271,16 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::NotPossible`] when the contents were deleted.
     async fn rewrite(&self, tenant: &TenantId, rewritten: Rewritten) -> Result<(), StoreError>;
+
+    /// What is under way and what waits for a person, for metrics and alarms. Its cost grows with what is open,
+    /// not with what is stored.
+    async fn gauges(&self) -> Result<Gauges, StoreError>;
+
+    /// How many submissions and deliveries are not done yet, counted up to `at_most`.
+    async fn backlog(&self, at_most: u64) -> Result<u64, StoreError>;
+
+    /// Writes something and takes it back or leaves it as it was: whether a step could be stored now.
+    async fn writable(&self) -> Result<(), StoreError>;
 
     /// Numbers for metrics and overview.
     async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError>;

@@ -70,6 +70,12 @@ impl BlobStore {
         Ok(())
     }
 
+    /// Whether a file can be made now: makes one and removes it.
+    pub async fn writable(&self) -> Result<(), StoreError> {
+        let store = self.0.clone();
+        blocking(move || Unfinished::create(&store).map(drop)).await
+    }
+
     /// A new blob. Nothing is kept unless [`BlobWriter::finish`] returns.
     pub async fn writer(&self, tenant: &TenantId) -> Result<BlobWriter, StoreError> {
         // The file is created up front, so that a full or read-only disk shows before anything was received.

@@ -29,9 +29,9 @@ pub use error::StoreError;
 pub use folder::DataFolder;
 pub use records::{
     AttemptKind, AttemptOutcome, AttemptRecord, CorrectionRecord, Counts, Cursor, DeliveryRecord,
-    DeliveryState, EventRecord, Found, FoundId, LaneRecord, MessageRecord, MessageState, Origin, OriginCount,
-    PayloadPart, SubmissionDetail, SubmissionFilter, SubmissionPage, SubmissionRecord, SubmissionState,
-    SubmissionSummary, WorkItemGroup, WorkItemRecord,
+    DeliveryState, EventRecord, Found, FoundId, Gauges, LaneRecord, MessageRecord, MessageState, OpenCause,
+    OpenDeliveries, OpenSubmissions, Origin, OriginCount, PayloadPart, SubmissionDetail, SubmissionFilter,
+    SubmissionPage, SubmissionRecord, SubmissionState, SubmissionSummary, WorkItemGroup, WorkItemRecord,
 };
 pub use retention::{
     Blocker, CandidateDelivery, Deletion, DeletionRecord, Demand, Orphans, Phase, RetentionCandidate,

@@ -489,6 +489,63 @@ pub enum FoundId {
     Delivery(DeliveryId),
 }
 
+/// What is under way and what waits for a person, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Submissions not yet processed, by tenant.
+    pub submissions: Vec<OpenSubmissions>,
+    /// Deliveries that are neither done nor given up, by tenant, receiver and state.
+    pub deliveries: Vec<OpenDeliveries>,
+    /// Open Klärungsfälle by tenant and cause, the most frequent first, at most [`Gauges::MOST_CAUSES`].
+    pub work_items: Vec<OpenCause>,
+    /// Open Klärungsfälle in all.
+    pub open_work_items: u64,
+}
+
+impl Gauges {
+    /// Causes that are told apart; a broken mapping can make many.
+    pub const MOST_CAUSES: u32 = 100;
+}
+
+/// Submissions of a tenant that are not yet processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSubmissions {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// How many.
+    pub count: u64,
+    /// The oldest one's Eingangszeitpunkt.
+    pub oldest: Zeitpunkt,
+}
+
+/// Deliveries to a receiver that are not done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenDeliveries {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The receiver's name.
+    pub lane: String,
+    /// Where they stand.
+    pub state: DeliveryState,
+    /// How many.
+    pub count: u64,
+    /// When the oldest one's message was made.
+    pub oldest: Zeitpunkt,
+}
+
+/// Open Klärungsfälle of one cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCause {
+    /// The Mandant.
+    pub tenant: TenantId,
+    /// The cause; begins with the code.
+    pub fingerprint: String,
+    /// How many.
+    pub count: u64,
+    /// The oldest one's opening.
+    pub oldest: Zeitpunkt,
+}
+
 /// How many of what, for metrics and overview.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {

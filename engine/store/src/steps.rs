@@ -170,6 +170,11 @@ pub mod event {
     pub const ERSETZT: &str = "ersetzt";
     /// Contents deleted because their period was over (tage).
     pub const INHALTE_GELOESCHT: &str = "inhalte-geloescht";
+    /// Files were scanned for malware, or could not be (dateien, version, sauber: hashes, nicht_pruefbar: hashes,
+    /// funde, freigegeben, code).
+    pub const VIRENPRUEFUNG: &str = "virenpruefung";
+    /// A person lets files pass that cannot be scanned (von, grund, dateien: hashes).
+    pub const FREIGEGEBEN: &str = "freigegeben";
     /// A person saw the application's values unmasked (von).
     pub const EINGESEHEN: &str = "eingesehen";
 }

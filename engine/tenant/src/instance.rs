@@ -6,12 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kop_core::Diagnostic;
+use kop_connector_api::ScannerKind;
+use kop_core::{Diagnostic, diagnostic::Place};
 use kop_xml::DEFAULT_SCHEMA_MEMORY;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::source::{SourceFile, read_bounded};
+use crate::{
+    operation::{self, AlarmDatei, LogFormat, ProtokollDatei, RueckstauDatei},
+    source::{SourceFile, read_bounded},
+};
 
 /// Largest `kop.toml` in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -28,6 +33,15 @@ pub(crate) struct InstanzDatei {
     pub bibliothek: BibliothekDatei,
     /// Schemata im Arbeitsspeicher.
     pub schemata: SchemataDatei,
+    /// Virenprüfung aller Dateien, bevor etwas das Haus verlässt: `art` und die Einstellungen dieser Art. Ohne diesen
+    /// Abschnitt wird nichts geprüft.
+    pub virenpruefung: Option<Map<String, Value>>,
+    /// Rückstau: ab wann Eingänge mit der Bitte abgewiesen werden, später wiederzukommen.
+    pub rueckstau: RueckstauDatei,
+    /// Protokoll des Dienstes.
+    pub protokoll: ProtokollDatei,
+    /// Meldungen an ein Funktionspostfach. Ohne diesen Abschnitt wird nichts gemeldet.
+    pub alarm: Option<AlarmDatei>,
 }
 
 /// Schemata im Arbeitsspeicher.
@@ -53,11 +67,15 @@ pub(crate) struct ServerDatei {
     /// Adresse und Port, z. B. `127.0.0.1:8080`; Port 0 wählt einen freien.
     #[schemars(with = "String")]
     pub adresse: SocketAddr,
+    /// Adresse und Port für den Betrieb: `/healthz`, `/readyz` und `/metrics`. Ohne Angabe `127.0.0.1:8081`. Gehört
+    /// in kein öffentliches Netz: wer sie erreicht, sieht Zahlen über alle Mandanten.
+    #[schemars(with = "Option<String>")]
+    pub verwaltung: Option<SocketAddr>,
 }
 
 impl Default for ServerDatei {
     fn default() -> Self {
-        Self { adresse: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+        Self { adresse: SocketAddr::from(([127, 0, 0, 1], 8080)), verwaltung: None }
     }
 }
 
@@ -102,6 +120,27 @@ pub struct InstanceConfig {
     pub schema_memory: usize,
     /// Folder that holds one folder per tenant.
     pub tenants_dir: PathBuf,
+    /// Where operators' addresses listen; `None` for the default.
+    pub admin: Option<SocketAddr>,
+    /// The virus scanner: its kind and settings, not yet checked by the kind.
+    pub scanner: Option<ScannerConfig>,
+    /// When intakes ask senders to come later.
+    pub pressure: RueckstauDatei,
+    /// How the service logs.
+    pub log: LogFormat,
+    /// Mails to operators.
+    pub alarm: Option<AlarmDatei>,
+}
+
+/// `[virenpruefung]`.
+#[derive(Clone, Debug)]
+pub struct ScannerConfig {
+    /// The kind's name.
+    pub kind: String,
+    /// The kind's settings, without `art`.
+    pub settings: Value,
+    /// Where it stands.
+    pub place: Place,
 }
 
 impl InstanceConfig {
@@ -118,7 +157,21 @@ impl InstanceConfig {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             _ => PathBuf::from("."),
         };
+        let scanner = read.virenpruefung.map(|settings| ScannerConfig {
+            kind: settings.get("art").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            settings: crate::check::settings_of(&settings),
+            place: source.place(&["virenpruefung"]),
+        });
+        let problems = operation::problems(&source, read.rueckstau, read.alarm.as_ref());
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         Ok(Self {
+            admin: read.server.verwaltung,
+            scanner,
+            pressure: read.rueckstau,
+            log: read.protokoll.format,
+            alarm: read.alarm,
             address: read.server.adresse,
             data_dir: base_dir.join(read.daten.ordner),
             library_dir: read.bibliothek.zuordnungen.map(|dir| base_dir.join(dir)),
@@ -127,5 +180,32 @@ impl InstanceConfig {
             tenants_dir: base_dir.join("mandanten"),
             base_dir,
         })
+    }
+}
+
+impl ScannerConfig {
+    /// The kind that it names, once that has nothing against the settings.
+    ///
+    /// # Errors
+    /// There is no such kind, or what it says about the settings.
+    pub fn check<'a>(
+        &self,
+        kinds: &'a [std::sync::Arc<dyn ScannerKind>],
+    ) -> Result<&'a std::sync::Arc<dyn ScannerKind>, Vec<Diagnostic>> {
+        let at = |de: String, en: String| Diagnostic::new("KOP-K006", de, en).with_place(self.place.clone());
+        let Some(kind) = kinds.iter().find(|kind| kind.name() == self.kind) else {
+            let known: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+            let known = known.join(", ");
+            return Err(vec![at(
+                format!("Die Virenprüfung „{}“ gibt es nicht; möglich sind: {known}.", self.kind),
+                format!("There is no virus scanner \"{}\"; there are: {known}.", self.kind),
+            )]);
+        };
+        let problems: Vec<_> = kind
+            .check(&self.settings)
+            .into_iter()
+            .map(|problem| at(format!("{}.", problem.de), format!("{}.", problem.en)))
+            .collect();
+        if problems.is_empty() { Ok(kind) } else { Err(problems) }
     }
 }

@@ -17,6 +17,7 @@ mod keeping;
 mod load;
 mod manifest;
 mod mapping;
+mod operation;
 mod retention;
 mod schema;
 mod service;
@@ -36,10 +37,11 @@ pub use config::{
 };
 pub use encryption::{SchluesselDatei, VerschluesselungDatei, tenant_keys};
 pub use generation::{Generation, Identity, LoadedMapping, Origin, Receiver, Route, RouteTarget};
-pub use instance::InstanceConfig;
+pub use instance::{InstanceConfig, ScannerConfig};
 pub use load::{load_tenant, tenant_folders};
 pub use manifest::{Csv, Kopf, Manifest, Target, Zeichensatz};
 pub use mapping::{CandidateFolders, load_archived, load_candidate, load_mapping, mapping_names};
+pub use operation::{AlarmDatei, LogFormat, MailTls, RueckstauDatei};
 pub use retention::{
     AufbewahrungDatei, Ausgang, FristDatei, Periods, QuittungDatei, QuittungStufeDatei, Retention,
     WegAufbewahrungDatei,

@@ -4,14 +4,25 @@
 
 use std::sync::Arc;
 
-use kop_connector_api::{ConnectorKind, HttpIntake};
+use kop_connector_api::{ConnectorKind, HttpIntake, ScannerKind};
 use serde_json::{Map, Value, json};
 
 use crate::{config::MandantDatei, instance::InstanzDatei, manifest::Manifest};
 
-/// JSON Schema of `kop.toml`.
-pub fn instance_schema() -> Value {
-    schemars::schema_for!(InstanzDatei).to_value()
+/// JSON Schema of `kop.toml` with the settings of these scanners.
+pub fn instance_schema(scanners: &[Arc<dyn ScannerKind>]) -> Value {
+    let mut whole = schemars::schema_for!(InstanzDatei).to_value();
+    let mut variants = Vec::new();
+    for kind in scanners {
+        let mut schema = part(&mut whole, &format!("virenpruefung_{}", kind.name()), kind.schema());
+        require_kind(&mut schema, kind.name(), "Art der Virenprüfung");
+        variants.push(schema);
+    }
+    if let Some(place) = whole.pointer_mut("/properties/virenpruefung") {
+        let description = place["description"].take();
+        *place = json!({ "description": description, "oneOf": variants });
+    }
+    whole
 }
 
 /// JSON Schema of `mapping.toml`.
@@ -25,7 +36,7 @@ pub fn mandant_schema(kinds: &[Arc<dyn ConnectorKind>], intakes: &[Arc<dyn HttpI
     let mut variants = Vec::new();
     for kind in kinds {
         let mut schema = part(&mut whole, &format!("zustellung_{}", kind.name()), kind.schema());
-        require_kind(&mut schema, kind.name());
+        require_kind(&mut schema, kind.name(), "Art der Zustellung");
         variants.push(schema);
     }
     if let Some(place) = whole.pointer_mut("/$defs/EmpfaengerDatei/properties/zustellung") {
@@ -86,10 +97,10 @@ fn rename(value: &mut Value, prefix: &str) {
     }
 }
 
-fn require_kind(schema: &mut Value, name: &str) {
+fn require_kind(schema: &mut Value, name: &str, description: &str) {
     let Some(object) = schema.as_object_mut() else { return };
     if let Some(properties) = object.entry("properties").or_insert_with(|| json!({})).as_object_mut() {
-        properties.insert("art".into(), json!({ "const": name, "description": "Art der Zustellung" }));
+        properties.insert("art".into(), json!({ "const": name, "description": description }));
     }
     if let Some(required) = object.entry("required").or_insert_with(|| json!([])).as_array_mut() {
         required.insert(0, json!("art"));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The promises of the main path, shown on the real program from outside: HTTP in, files out.
 
+mod alarms;
 mod causes;
 mod codes;
 mod corrections;
@@ -12,11 +13,13 @@ mod judged;
 mod keeping;
 mod lanes;
 mod large;
+mod operation;
 mod receiver;
 mod refusals;
 mod remap;
 mod repeats;
 mod restart;
+mod scanned;
 mod selftest;
 mod stages;
 mod way;

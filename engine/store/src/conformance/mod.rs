@@ -7,6 +7,7 @@ mod cases;
 mod fixture;
 mod keeping;
 mod lanes;
+mod numbers;
 mod search;
 
 use crate::api::Store;
@@ -37,6 +38,8 @@ pub async fn run<S: Store>(mut fresh: impl FnMut() -> S) {
     acts::a_correction_lies_over_the_document(&fresh()).await;
     keeping::blobs_that_a_row_names_are_told_from_others(&fresh()).await;
     keeping::contents_go_before_metadata_and_nothing_open_goes(&fresh()).await;
+    numbers::gauges_count_what_is_open(&fresh()).await;
+    numbers::a_run_that_is_given_back_does_not_count(&fresh()).await;
     search::lists_filter_and_page(&fresh()).await;
     search::short_ids_are_resolved(&fresh()).await;
 }

@@ -22,8 +22,8 @@ use crate::{
     api::Store,
     error::StoreError,
     records::{
-        CorrectionRecord, Counts, Cursor, Found, LaneRecord, MessageRecord, PayloadPart, SubmissionDetail,
-        SubmissionFilter, SubmissionPage, SubmissionRecord, WorkItemGroup, WorkItemRecord,
+        CorrectionRecord, Counts, Cursor, Found, Gauges, LaneRecord, MessageRecord, PayloadPart,
+        SubmissionDetail, SubmissionFilter, SubmissionPage, SubmissionRecord, WorkItemGroup, WorkItemRecord,
     },
     retention::{Deletion, DeletionRecord, Orphans, RetentionCandidate, RetentionQuery},
     steps::{
@@ -555,6 +555,18 @@ impl Store for SealedStore {
 
     async fn rewrite(&self, tenant: &TenantId, rewritten: Rewritten) -> Result<(), StoreError> {
         self.inner.rewrite(tenant, rewritten).await
+    }
+
+    async fn gauges(&self) -> Result<Gauges, StoreError> {
+        self.inner.gauges().await
+    }
+
+    async fn backlog(&self, at_most: u64) -> Result<u64, StoreError> {
+        self.inner.backlog(at_most).await
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.inner.writable().await
     }
 
     async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError> {

@@ -9,8 +9,8 @@ use super::{deliveries, retention, row, submissions, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
     steps::{
-        AccessEntry, NewCorrections, NewDelivery, NewMessage, NewWorkItem, Overdue, Replacement, RetryTarget,
-        event,
+        AccessEntry, NewCorrections, NewDelivery, NewEvent, NewMessage, NewWorkItem, Overdue, Replacement,
+        RetryTarget, event,
     },
 };
 
@@ -156,6 +156,24 @@ pub(super) fn tell(
     timeline.add(event::VERZOEGERT, &json!({ "seit": overdue.since }))?;
     timeline.open_all("zustellung", std::slice::from_ref(item))?;
     Ok(true)
+}
+
+pub(super) fn annotate(
+    conn: &Connection,
+    tenant: &TenantId,
+    submission: SubmissionId,
+    line: &NewEvent,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let known: bool = conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM submission WHERE tenant = ?1 AND submission_id = ?2)",
+        (tenant.as_str(), submission.to_string()),
+        |row| row.get(0),
+    )?;
+    if !known {
+        return Err(StoreError::NotFound);
+    }
+    Timeline::new(conn, tenant, submission, now).add_all(std::slice::from_ref(line))
 }
 
 pub(super) fn log_access(conn: &Connection, entry: &AccessEntry, now: Zeitpunkt) -> Result<(), StoreError> {

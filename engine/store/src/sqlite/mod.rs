@@ -7,6 +7,7 @@ mod attempts;
 pub(crate) mod backup;
 mod blob_refs;
 mod deliveries;
+mod gauges;
 mod lanes;
 mod query;
 mod readers;
@@ -35,7 +36,7 @@ use crate::{
     api::Store,
     error::StoreError,
     records::{
-        Counts, Found, LaneRecord, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
+        Counts, Found, Gauges, LaneRecord, SubmissionDetail, SubmissionFilter, SubmissionPage, WorkItemGroup,
         WorkItemRecord,
     },
     retention::{Deletion, DeletionRecord, Orphans, RetentionCandidate, RetentionQuery},
@@ -350,6 +351,17 @@ impl Store for SqliteStore {
         self.writer.run(move |conn| acts::close_work_item(conn, &tenant, work_item, &who, now)).await
     }
 
+    async fn annotate(
+        &self,
+        tenant: &TenantId,
+        submission: SubmissionId,
+        line: NewEvent,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        let tenant = tenant.clone();
+        self.writer.run(move |conn| acts::annotate(conn, &tenant, submission, &line, now)).await
+    }
+
     async fn log_access(&self, entry: AccessEntry, now: Zeitpunkt) -> Result<(), StoreError> {
         self.writer.run(move |conn| acts::log_access(conn, &entry, now)).await
     }
@@ -430,6 +442,19 @@ impl Store for SqliteStore {
     async fn rewrite(&self, tenant: &TenantId, rewritten: Rewritten) -> Result<(), StoreError> {
         let tenant = tenant.clone();
         self.writer.run(move |conn| submissions::rewrite(conn, &tenant, &rewritten)).await
+    }
+
+    async fn gauges(&self) -> Result<Gauges, StoreError> {
+        self.readers.run(gauges::gauges).await
+    }
+
+    async fn backlog(&self, at_most: u64) -> Result<u64, StoreError> {
+        self.readers.run(move |conn| gauges::backlog(conn, at_most)).await
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        // Sets a setting to what it is: changes nothing and is still a page that goes to the disk.
+        self.writer.run(|conn| Ok(conn.pragma_update(None, "user_version", schema::version(conn)?)?)).await
     }
 
     async fn counts(&self, tenant: Option<&TenantId>) -> Result<Counts, StoreError> {

@@ -230,7 +230,7 @@ pub(super) fn defer(
 ) -> Result<(), StoreError> {
     check(conn, lease)?;
     conn.execute(
-        "UPDATE submission SET due_at = ?3, leased = 0 WHERE tenant = ?1 AND submission_id = ?2",
+        "UPDATE submission SET due_at = ?3, leased = 0, runs = runs - 1 WHERE tenant = ?1 AND submission_id = ?2",
         (lease.tenant.as_str(), lease.submission_id.to_string(), row::micros(at)),
     )?;
     let timeline = Timeline::new(conn, &lease.tenant, lease.submission_id, now);

@@ -256,6 +256,35 @@ async fn questions_use_their_indexes() {
     }
 }
 
+#[tokio::test]
+async fn numbers_come_from_what_is_open_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = serve(folder.path());
+    for (sql, indexes) in [
+        (super::gauges::SUBMISSIONS, &["submission_due"][..]),
+        (super::gauges::DELIVERIES, &["delivery_due", "delivery_leased", "sqlite_autoindex_message_1"]),
+        (super::gauges::CAUSES, &["work_item_open"]),
+    ] {
+        let plan = store
+            .readers
+            .run(move |conn| {
+                let mut statement =
+                    conn.prepare(&format!("EXPLAIN QUERY PLAN {}", sql.replace("?1", "5")))?;
+                let lines = statement.query_map([], |row| row.get(3))?;
+                Ok(lines.collect::<Result<Vec<String>, _>>()?)
+            })
+            .await
+            .unwrap();
+        let on_tables = plan.iter().filter(|line| line.starts_with("SCAN") && !line.ends_with(" d"));
+        for line in on_tables.clone() {
+            assert!(line.contains(" USING "), "{line}");
+        }
+        for index in indexes {
+            assert!(plan.iter().any(|line| line.contains(index)), "{index}: {plan:?}");
+        }
+    }
+}
+
 /// Measured in release builds only; here it proves that many at once are all stored, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_are_all_stored() {
