@@ -73,14 +73,14 @@ impl BlobStore {
     /// Whether a file can be made now: makes one and removes it.
     pub async fn writable(&self) -> Result<(), StoreError> {
         let store = self.0.clone();
-        blocking(move || Unfinished::create(&store).map(drop)).await
+        blocking(move || Unfinished::create(&store, None).map(drop)).await
     }
 
     /// A new blob. Nothing is kept unless [`BlobWriter::finish`] returns.
     pub async fn writer(&self, tenant: &TenantId) -> Result<BlobWriter, StoreError> {
         // The file is created up front, so that a full or read-only disk shows before anything was received.
         let (store, of) = (self.0.clone(), tenant.clone());
-        let file = blocking(move || Unfinished::create(&store, &of)).await?;
+        let file = blocking(move || Unfinished::create(&store, store.keys.ring(&of)?)).await?;
         Ok(self.writer_into(tenant, Some(file)))
     }
 
@@ -244,8 +244,7 @@ struct Seal {
 }
 
 impl Unfinished {
-    fn create(store: &Shared, tenant: &TenantId) -> Result<Self, StoreError> {
-        let ring = store.keys.ring(tenant)?;
+    fn create(store: &Shared, ring: Option<Arc<Keyring>>) -> Result<Self, StoreError> {
         let number = store.next.fetch_add(1, Ordering::Relaxed);
         // The process id keeps a command line beside the serving process apart from it.
         let path = store.root.join(UNFINISHED).join(format!("{}-{number}", std::process::id()));
@@ -333,7 +332,7 @@ fn append(
 ) -> Result<Unfinished, StoreError> {
     let mut unfinished = match file {
         Some(file) => file,
-        None => Unfinished::create(store, tenant)?,
+        None => Unfinished::create(store, store.keys.ring(tenant)?)?,
     };
     for chunk in chunks {
         unfinished.hasher.update(chunk);

@@ -27,7 +27,13 @@ pub(super) async fn gauges_count_what_is_open(store: &dyn Store) {
     let done = store.start_attempt(&claimed[0].lease, fixture.attempt(), Fixture::at(10)).await.unwrap();
     let receipt = kop_core::Receipt { level: kop_core::sendung::Level::Empfangen, reference: None };
     store
-        .finish_attempt(done.lease, AttemptEnd::Delivered(receipt), Vec::new(), Fixture::at(11))
+        .finish_attempt(
+            done.lease,
+            AttemptEnd::Delivered(receipt),
+            kop_core::LaneHealth::Well,
+            Vec::new(),
+            Fixture::at(11),
+        )
         .await
         .unwrap();
     store.start_attempt(&claimed[1].lease, fixture.attempt(), Fixture::at(11)).await.unwrap();

@@ -557,6 +557,16 @@ impl Store for SealedStore {
         self.inner.rewrite(tenant, rewritten).await
     }
 
+    async fn annotate(
+        &self,
+        tenant: &TenantId,
+        submission: SubmissionId,
+        line: NewEvent,
+        now: Zeitpunkt,
+    ) -> Result<(), StoreError> {
+        self.inner.annotate(tenant, submission, line, now).await
+    }
+
     async fn gauges(&self) -> Result<Gauges, StoreError> {
         self.inner.gauges().await
     }
