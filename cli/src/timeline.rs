@@ -80,8 +80,11 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
         ),
         event::ERSETZT => (
             format!(
-                "{receiver}: ersetzt durch eine neue Sendung ({} Version), {}: {}",
-                param("version"),
+                "{receiver}: durch eine neue Sendung ersetzt ({}), {}: {}",
+                match param("version").as_str() {
+                    "entwurf" => "Entwurf".to_owned(),
+                    version => format!("{version} Version"),
+                },
                 param("von"),
                 param("grund")
             ),
