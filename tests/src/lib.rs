@@ -4,12 +4,14 @@
 //!
 //! Knows the program only from outside: its command line, its HTTP doors, the files it writes.
 
+pub mod disk;
 pub mod forms;
 pub mod inputs;
 pub mod instance;
 pub mod schematron;
 pub mod shared;
 
+pub use disk::Disk;
 pub use instance::{Instance, Server, wait_until};
 pub use schematron::schematron;
 pub use shared::{shared, workspace};
