@@ -33,7 +33,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn only_what_passes_is_tried_again() {
         let mut tries = 0;
         let stored = insist(Duration::from_secs(40), || {
