@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 # `make demo` shows the engine at work, `make test` proves it. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check deps diagnoses fuzz bench mutant crash-test
+.PHONY: help demo test check deps diagnoses fuzz bench bench-floor mutant crash-test
 
 CARGO ?= cargo
 
@@ -52,6 +52,10 @@ diagnoses: deps ## the score table of 40 seeded mistakes
 fuzz: deps ## mutated schemas, lists, archives and messages, FUZZ_SECONDS (600) each
 	scripts/fuzz.sh
 
-bench: deps ## µs per message and what schemas cost, beside libxml2's own work
+bench: deps ## µs per message, and the program under load: writes docs/leistung.md and its plot
 	$(CARGO) build --locked --release --package kop-cli
-	$(CARGO) bench --locked --package kop-bench
+	BENCH_WRITE=1 $(CARGO) bench --locked --package kop-bench
+
+bench-floor: deps ## throughput beside a program without an engine: the same statements, a loop for mapping
+	$(CARGO) build --locked --release --package kop-cli
+	$(CARGO) bench --locked --package kop-bench --bench load -- floor
