@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p kop-bench --bench load` prints the page that `docs/leistung.md` is; with `BENCH_WRITE=1` it writes it.
 //! The argument `floor` measures only what stands beside the floor. `BENCH_SECONDS` (8) per rate, `BENCH_STORED`
-//! (1000000) applications at most, `BENCH_ROUNDS` (3) of everything that is measured as fast as it goes.
+//! (1000000) applications at most, `BENCH_ROUNDS` (3) of everything that is measured as fast as it goes, with `BENCH_COUNT` (4000) applications each.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::cast_precision_loss)] // the table is the point
 
@@ -114,12 +114,13 @@ async fn floods(kop: &Path, report: &mut Report, short: bool) -> Result<(), Erro
     let mut http = Flood { name: "Engine, HTTP", rates: Vec::new() };
     let mut floor = Flood { name: "Boden, HTTP", rates: Vec::new() };
     let mut folders = Flood { name: "Engine, Ordner", rates: Vec::new() };
+    let count = setting("BENCH_COUNT", 4000)? as usize;
     for round in 0..setting("BENCH_ROUNDS", 3)? {
         eprintln!("so schnell es geht, Runde {}", round + 1);
         let receiver = Receiver::start().await?;
         let instance = LoadInstance::new(Some(receiver.address))?;
         let server = instance.serve(kop)?;
-        http.rates.push(flood(&server, 4000, || receiver.count()).await?);
+        http.rates.push(flood(&server, count, || receiver.count()).await?);
         report.memory = report.memory.max(server.memory()?);
         drop(server);
 
@@ -129,13 +130,13 @@ async fn floods(kop: &Path, report: &mut Report, short: bool) -> Result<(), Erro
         let (data, message) = (folder.path().join("daten"), report.message);
         let boden = Floor { data, address, receiver: receiver.address, turns, message };
         let server = boden.start(folder.path())?;
-        floor.rates.push(flood(&server, 4000, || receiver.count()).await?);
+        floor.rates.push(flood(&server, count, || receiver.count()).await?);
         drop(server);
 
         if !short {
             let instance = LoadInstance::new(None)?;
             let server = instance.serve(kop)?;
-            folders.rates.push(flood(&server, 2000, || instance.finished()).await?);
+            folders.rates.push(flood(&server, count / 2, || instance.finished()).await?);
             report.memory = report.memory.max(server.memory()?);
         }
     }
