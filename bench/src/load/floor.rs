@@ -16,8 +16,8 @@ use std::{
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, response::IntoResponse, routing::post};
 use kop_core::{
-    AttemptId, ContentHash, DeliveryId, Diagnostic, MessageId, Part, Receipt, SubmissionId, TenantId,
-    VorgangId, WorkItemId, Zeitpunkt, sendung::Level,
+    AttemptId, ContentHash, DeliveryId, Diagnostic, LaneHealth, LaneLimits, MessageId, Order, Part, Receipt,
+    SubmissionId, TenantId, VorgangId, WhenParked, WorkItemId, Zeitpunkt, sendung::Level,
 };
 use kop_store::{
     AttemptEnd, ClaimedSubmission, DataFolder, FirstAttempt, NewDelivery, NewMessage, NewSubmission,
@@ -81,7 +81,7 @@ impl Floor {
     /// # Errors
     /// When the data folder or the address cannot be had.
     pub async fn run(self) -> Result<(), Error> {
-        let folder = DataFolder::serve(&self.data)?;
+        let folder = DataFolder::serve_plain(&self.data)?;
         let work = Arc::new(Work {
             folder,
             tenant: "musterstadt".parse().map_err(|_| "Mandant")?,
@@ -176,7 +176,13 @@ async fn process(work: &Work, claimed: ClaimedSubmission) -> Result<(), Error> {
         let receipt = Receipt { level: Level::Empfangen, reference: Some(status.to_string()) };
         work.folder
             .store
-            .finish_attempt(started.lease, AttemptEnd::Delivered(receipt), Vec::new(), now())
+            .finish_attempt(
+                started.lease,
+                AttemptEnd::Delivered(receipt),
+                LaneHealth::Well,
+                Vec::new(),
+                now(),
+            )
             .await?;
     }
     Ok(())
@@ -206,12 +212,17 @@ async fn make(
         content_hash: hash,
         main,
         parts: Vec::new(),
+        pinned: serde_json::Value::Null,
         delivery: NewDelivery {
             delivery_id: DeliveryId(id()),
+            order: Order::default(),
+            when_parked: WhenParked::default(),
+            tell_after: LEASE,
+            give_up_after: LEASE,
             first_attempt: Some(FirstAttempt {
                 attempt_id: AttemptId(id()),
                 lease_for: LEASE,
-                per_lane: u32::MAX,
+                limits: LaneLimits { places: u32::MAX, per_minute: None },
             }),
         },
     };

@@ -4,10 +4,11 @@
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use kop_store::{DataFolder, Store, SubmissionFilter, SubmissionState};
+use kop_store::{DataFolder, NoKeys, Store, SubmissionFilter, SubmissionState};
 use rusqlite::Connection;
 
 use super::Spread;
@@ -91,7 +92,7 @@ fn columns(conn: &Connection, table: &str) -> Result<(String, String), Error> {
 /// # Errors
 /// When a search fails.
 pub async fn search(data: &Path, count: u32) -> Result<(String, f64), Error> {
-    let folder = DataFolder::attach(data)?;
+    let folder = DataFolder::attach(data, Arc::new(NoKeys))?;
     let all = || SubmissionFilter { tenant: "musterstadt".parse().ok(), ..SubmissionFilter::default() };
     let kinds: [(&str, Box<dyn Fn(u32) -> SubmissionFilter>); 6] = [
         ("neueste", Box::new(|_| all())),
