@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 # `make demo` shows the engine at work, `make test` proves it. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check deps diagnoses fuzz bench mutant crash-test
+.PHONY: help demo test check deps diagnoses fuzz bench bench-floor mutant crash-test
 
 CARGO ?= cargo
 
@@ -39,9 +39,9 @@ mutant: deps
 	$(CARGO) build --locked --package kop-cli --features mutants
 	target=$(TARGET) && cp "$$target/debug/kop" "$$target/debug/kop-mutant"
 
-crash-test: deps mutant ## kill -9 at CRASHES (50) random moments under load; nothing lost, nothing twice unasked
+crash-test: deps mutant ## CRASHES (50) times kill -9, POWER_CUTS (5), a full disk; nothing lost, nothing twice unasked
 	$(CARGO) build --locked --package kop-cli
-	target=$(TARGET) && CRASHES="$${CRASHES:-50}" \
+	target=$(TARGET) && CRASHES="$${CRASHES:-50}" POWER_CUTS="$${POWER_CUTS:-5}" \
 	KOP_BIN="$$target/debug/kop" KOP_BIN_MUTANT="$$target/debug/kop-mutant" \
 		$(CARGO) test --locked --package kop-tests --test e2e crash:: -- --nocapture --test-threads=1
 
@@ -52,6 +52,10 @@ diagnoses: deps ## the score table of 40 seeded mistakes
 fuzz: deps ## mutated schemas, lists, archives and messages, FUZZ_SECONDS (600) each
 	scripts/fuzz.sh
 
-bench: deps ## µs per message and what schemas cost, beside libxml2's own work
+bench: deps ## µs per message, and the program under load: writes docs/leistung.md and its plot
 	$(CARGO) build --locked --release --package kop-cli
-	$(CARGO) bench --locked --package kop-bench
+	BENCH_WRITE=1 $(CARGO) bench --locked --package kop-bench
+
+bench-floor: deps ## throughput beside a program without an engine: the same statements, a loop for mapping
+	$(CARGO) build --locked --release --package kop-cli
+	$(CARGO) bench --locked --package kop-bench --bench load -- floor

@@ -4,6 +4,7 @@
 
 pub mod instance;
 pub mod libxml2;
+pub mod load;
 pub mod measure;
 pub mod prepared;
 pub mod program;

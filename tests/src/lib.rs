@@ -5,6 +5,7 @@
 //! Knows the program only from outside: its command line, its HTTP doors, the files it writes.
 
 pub mod clamd;
+pub mod disk;
 pub mod forms;
 pub mod inputs;
 pub mod instance;
@@ -12,6 +13,7 @@ pub mod schematron;
 pub mod shared;
 pub mod smtp;
 
+pub use disk::Disk;
 pub use instance::{Instance, Server, wait_until};
 pub use schematron::schematron;
 pub use shared::{shared, workspace};

@@ -16,7 +16,7 @@ use kop_tenant::{Generation, Receiver, Tenants};
 
 use tracing::Instrument;
 
-use crate::engine::Engine;
+use crate::{engine::Engine, insist::insist};
 
 /// Longer than any attempt ([`kop_core::lane::LONGEST_ATTEMPT`]), so that it ends before someone else may take the
 /// delivery over.
@@ -35,6 +35,9 @@ impl Lanes for LanesOf {
         receiver.map(|receiver| receiver.lane).unwrap_or_default().limits()
     }
 }
+
+/// How long the end of an attempt waits for a store that cannot take it: attempt and wait end within the lease.
+const INSIST: Duration = Duration::from_secs(50);
 
 /// A delivery whose attempt is recorded as started.
 pub struct Start {
@@ -253,7 +256,10 @@ async fn finish(engine: &Engine, receiver: Option<&Receiver>, started: StartedAt
         }
     }
     let store = &engine.parts.store;
-    if let Err(error) = store.finish_attempt(started.lease, end, health, Vec::new(), engine.now()).await {
+    let recorded = insist(INSIST, || {
+        store.finish_attempt(started.lease.clone(), end.clone(), health, Vec::new(), engine.now())
+    });
+    if let Err(error) = recorded.await {
         // The attempt stays "started"; once its lease has run out it is treated like one that a crash left.
         tracing::error!(delivery = %delivery_id, %error, "The end of an attempt could not be stored.");
     }

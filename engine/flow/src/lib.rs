@@ -17,6 +17,7 @@ pub mod drift;
 pub mod engine;
 pub mod head;
 pub mod housekeeping;
+mod insist;
 pub mod lineage;
 pub mod metrics;
 #[cfg(feature = "mutants")]

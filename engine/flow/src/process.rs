@@ -22,6 +22,7 @@ use crate::{
     deliver::{self, Start, not_loaded},
     drift,
     engine::Engine,
+    insist::insist,
     remap::Pins,
     scan::{self, Looked},
 };
@@ -29,8 +30,17 @@ use crate::{
 /// Processing takes milliseconds; a lease this long only ends when its process died.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
+/// How long a result waits for a store that cannot take it, well within the lease.
+const INSIST: Duration = Duration::from_secs(40);
+
+/// A submission whose message could not be stored waits so long.
+const PUT_OFF: Duration = Duration::from_secs(5);
+
 /// A submission that took the process down this often is not tried again by itself.
 const MAX_RUNS: u32 = 5;
+
+/// What the store says when a step may work a little later.
+const PASSES: [&str; 2] = ["KOP-S005", "KOP-S009"];
 
 /// Remarks on one message that are recorded.
 const MAX_REMARKS: usize = 20;
@@ -85,6 +95,18 @@ async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<St
             }
         }
     };
+    if made.no_room {
+        // Nobody could mend that in the submission: it is no Klärungsfall.
+        let put_off = insist(INSIST, || {
+            let now = engine.now();
+            let at = now.checked_add(PUT_OFF).unwrap_or(now);
+            engine.parts.store.defer(claimed.lease.clone(), at, Vec::new(), now)
+        });
+        if let Err(error) = put_off.await {
+            tracing::warn!(submission = %id, %error, "Not put off; it is processed again when its lease ends.");
+        }
+        return Vec::new();
+    }
     let work_items: Vec<_> = made
         .problems
         .into_iter()
@@ -95,7 +117,10 @@ async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<St
         .collect();
     let state = if work_items.is_empty() { SubmissionState::Verarbeitet } else { SubmissionState::Klaerung };
     let processed = Processed { state, messages: made.messages, work_items, events: made.events };
-    match engine.parts.store.record_processed(claimed.lease, processed, engine.now()).await {
+    let recorded = insist(INSIST, || {
+        engine.parts.store.record_processed(claimed.lease.clone(), processed.clone(), engine.now())
+    });
+    match recorded.await {
         Ok(started) => {
             tracing::info!(submission = %id, state = %state, started = started.len(), "Submission processed.");
             started
@@ -121,6 +146,8 @@ struct Made {
     events: Vec<NewEvent>,
     problems: Vec<(Diagnostic, Option<Origin>)>,
     starts: Vec<Prepared>,
+    /// A message could not be stored for want of room, which passes.
+    no_room: bool,
 }
 
 #[derive(Clone)]
@@ -196,6 +223,8 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
                         made.starts.push(prepared);
                     }
                     Err(mut problems) => {
+                        made.no_room |=
+                            problems.iter().any(|problem| PASSES.contains(&problem.code.as_str()));
                         correction::tell(&mut problems, &corrections);
                         let origin = origin(&generation, &hit.name, target, receiver);
                         made.problems.extend(problems.into_iter().map(|problem| (problem, origin.clone())));

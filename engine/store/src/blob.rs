@@ -287,7 +287,7 @@ impl Unfinished {
         loop {
             if !durable && !there() {
                 // Outside the gate: it takes milliseconds, and the collector may wait.
-                self.file.sync_all()?;
+                sync(&self.file)?;
                 create_dirs(&folder)?;
                 durable = true;
             }
@@ -386,7 +386,15 @@ pub(crate) fn create_dirs(path: &Path) -> io::Result<()> {
 
 /// Makes the names in a folder durable. Windows cannot open folders; its file systems journal names.
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) { sync(&File::open(path)?) } else { Ok(()) }
+}
+
+fn sync(file: &File) -> io::Result<()> {
+    #[cfg(feature = "mutants")]
+    if crate::mutant::files_unsynced() {
+        return Ok(());
+    }
+    file.sync_all()
 }
 
 async fn blocking<T: Send + 'static>(

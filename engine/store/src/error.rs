@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! What can go wrong in a store. Errors hold no values from applications, so they may be logged.
 
+use std::io::ErrorKind;
+
 use kop_core::Diagnostic;
 
 /// Why a step did not happen. Nothing of a failed step is kept.
@@ -16,9 +18,13 @@ pub enum StoreError {
     /// The state does not allow the step; the text names the state.
     #[error("not possible in this state: {0}")]
     NotPossible(String),
-    /// Too many steps are waiting, or another process holds the database for too long: try again later.
+    /// Too many steps are waiting, another process holds the database for too long, or a step that was to be committed
+    /// together with this one failed the whole group: try again later.
     #[error("the store is busy")]
     Busy,
+    /// The disk has no room; nothing of the step is kept, and once there is room again it will work.
+    #[error("no space left: {0}")]
+    Full(String),
     /// Another process is serving from this data folder.
     #[error("another process is using the data folder {0}")]
     InUse(String),
@@ -88,6 +94,11 @@ impl StoreError {
             Self::Busy => {
                 ("KOP-S005", "Der Speicher ist gerade ausgelastet.", "The store is busy at present.")
             }
+            Self::Full(_) => (
+                "KOP-S009",
+                "Auf dem Datenträger ist kein Platz mehr.",
+                "There is no space left on the disk.",
+            ),
             Self::NotFound => (
                 "KOP-S006",
                 "Es gibt keinen gespeicherten Eintrag mit dieser Angabe.",
@@ -113,8 +124,18 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether the same step may work a little later, without anybody doing anything about the step itself.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Busy | Self::Full(_))
+    }
+}
+
 impl From<std::io::Error> for StoreError {
     fn from(error: std::io::Error) -> Self {
-        Self::File(error.to_string())
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full(error.kind().to_string()),
+            _ => Self::File(error.to_string()),
+        }
     }
 }

@@ -15,6 +15,8 @@ pub mod error;
 pub mod folder;
 #[cfg(test)]
 mod model;
+#[cfg(feature = "mutants")]
+mod mutant;
 mod pace;
 pub mod records;
 pub mod retention;

@@ -158,6 +158,10 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
          PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;",
     )?;
+    #[cfg(feature = "mutants")]
+    if crate::mutant::database_unsynced() {
+        conn.execute_batch("PRAGMA synchronous = OFF")?;
+    }
     Ok(conn)
 }
 

@@ -26,6 +26,7 @@ impl From<rusqlite::Error> for StoreError {
                 rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase => {
                     Self::Damaged("database".to_owned())
                 }
+                rusqlite::ErrorCode::DiskFull => Self::Full("database".to_owned()),
                 _ => Self::Database(error.to_string()),
             },
             rusqlite::Error::FromSqlConversionFailure(column, ..) => {

@@ -229,8 +229,9 @@ pub(super) fn defer(
     now: Zeitpunkt,
 ) -> Result<(), StoreError> {
     check(conn, lease)?;
+    // A run that was put off has ended; only runs that never do are counted against a submission.
     conn.execute(
-        "UPDATE submission SET due_at = ?3, leased = 0, runs = runs - 1 WHERE tenant = ?1 AND submission_id = ?2",
+        "UPDATE submission SET due_at = ?3, leased = 0, runs = max(runs - 1, 0) WHERE tenant = ?1 AND submission_id = ?2",
         (lease.tenant.as_str(), lease.submission_id.to_string(), row::micros(at)),
     )?;
     let timeline = Timeline::new(conn, &lease.tenant, lease.submission_id, now);

@@ -102,7 +102,7 @@ fn write(conn: &Connection, mut waiting: mpsc::Receiver<Job>, commits: &AtomicU6
         }
         let (answers, lost) = run_group(conn, first, &mut waiting);
         #[cfg(feature = "mutants")]
-        let answers = mutant::answer_early(answers);
+        let answers = answer_early(answers);
         let outcome = match lost {
             None => conn.execute_batch("COMMIT").map_err(StoreError::from),
             Some(error) => Err(error),
@@ -143,7 +143,8 @@ fn run_group(
         answers.push(answer);
         // A full disk or a failed write makes SQLite undo everything that was waiting for this commit.
         if conn.is_autocommit() {
-            return (answers, Some(StoreError::Database("the transaction was rolled back".to_owned())));
+            // Most of them are innocent, and may come again.
+            return (answers, Some(StoreError::Busy));
         }
         let end = if keep { "RELEASE step" } else { "ROLLBACK TO step; RELEASE step" };
         if let Err(error) = conn.execute_batch(end) {
@@ -154,20 +155,13 @@ fn run_group(
     (answers, None)
 }
 
-/// Mistakes on purpose: the crash test has to find them.
+/// `KOP_MUTANT=ack-early`: answers before the COMMIT.
 #[cfg(feature = "mutants")]
-mod mutant {
-    use std::time::Duration;
-
-    use super::Answer;
-
-    /// `KOP_MUTANT=ack-early`: everybody is answered before the COMMIT, which takes as long as on a slow disk.
-    pub(super) fn answer_early(answers: Vec<Answer>) -> Vec<Answer> {
-        if std::env::var_os("KOP_MUTANT").is_none_or(|name| name != "ack-early") {
-            return answers;
-        }
-        answers.into_iter().for_each(|answer| answer(Ok(())));
-        std::thread::sleep(Duration::from_millis(30));
-        Vec::new()
+fn answer_early(answers: Vec<Answer>) -> Vec<Answer> {
+    if !crate::mutant::answers_early() {
+        return answers;
     }
+    answers.into_iter().for_each(|answer| answer(Ok(())));
+    crate::mutant::commit_slowly();
+    Vec::new()
 }

@@ -40,6 +40,9 @@ struct Shared {
     answered: Notify,
     application: inputs::FormData,
     client: Client,
+    /// Whether the server may say that it cannot store at present (5xx), which asks for another try.
+    may_refuse: bool,
+    refused: AtomicUsize,
 }
 
 pub(super) struct Driver {
@@ -49,7 +52,7 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Starts to send up to `count` applications.
-    pub(super) fn start(base: &str, count: usize, seed: u64) -> Result<Self, Error> {
+    pub(super) fn start(base: &str, count: usize, seed: u64, may_refuse: bool) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             base: Mutex::new(base.to_owned()),
             next: AtomicUsize::new(0),
@@ -58,6 +61,8 @@ impl Driver {
             answered: Notify::new(),
             application: inputs::bauantrag()?,
             client: Client::builder().no_proxy().timeout(PATIENCE).build()?,
+            may_refuse,
+            refused: AtomicUsize::new(0),
         });
         let mut senders = JoinSet::new();
         for sender in 0..SENDERS {
@@ -74,6 +79,12 @@ impl Driver {
     /// Waits until somebody is answered, or the time is over.
     pub(super) async fn next_answer(&self, limit: Duration) {
         let _over = tokio::time::timeout(limit, self.shared.answered.notified()).await;
+    }
+
+    /// How many have been answered so far, and how often the server said that it cannot store.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        (answers.values().map(Vec::len).sum(), self.shared.refused.load(Ordering::Relaxed))
     }
 
     /// Begins nothing new, waits until everything is answered.
@@ -113,7 +124,8 @@ async fn send_all(shared: Arc<Shared>, mut chance: Chance) -> Result<(), String>
     }
 }
 
-/// One try; `None` when no answer came. An answer other than success is a mistake at any time.
+/// One try; `None` when no answer came. An answer other than success is a mistake at any time, but for one that asks
+/// for another try where that may be.
 async fn send(shared: &Shared, id: &str) -> Result<Option<String>, String> {
     let wrong = |error: reqwest::Error| error.to_string();
     let application = shared.application.clone();
@@ -121,13 +133,19 @@ async fn send(shared: &Shared, id: &str) -> Result<Option<String>, String> {
     let representation = application.representation.into_iter().map(|file| ("representation", file));
     let attachments = application.attachments.into_iter().map(|file| ("attachment", file));
     for (part, file) in representation.chain(attachments) {
-        let content = multipart::Part::bytes(file.content).file_name(file.name);
+        // Files of its own for every application: one that is there already need not be written.
+        let content = [&file.content, id.as_bytes()].concat();
+        let content = multipart::Part::bytes(content).file_name(file.name);
         form = form.part(part, content.mime_str(&file.content_type).map_err(wrong)?);
     }
     let url = format!("{}/{TENANT}/antrag", shared.base.lock().unwrap_or_else(PoisonError::into_inner));
     let Ok(answer) = shared.client.post(url).multipart(form).send().await else { return Ok(None) };
     let status = answer.status();
     let Ok(body) = answer.text().await else { return Ok(None) };
+    if status.is_server_error() && shared.may_refuse {
+        shared.refused.fetch_add(1, Ordering::Relaxed);
+        return Ok(None);
+    }
     if !status.is_success() {
         return Err(format!("{id}: {status} {body}"));
     }

@@ -5,7 +5,9 @@
 //! ledger has to find what those builds do wrong.
 
 mod driver;
+mod full;
 mod ledger;
+mod power;
 mod recorder;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use kop_tests::{Error, Instance};
+use kop_tests::{Disk, Error, Instance, Server, disk};
 use serde_json::Value;
 
 use self::{driver::Driver, ledger::Ledger, recorder::Recorder};
@@ -33,6 +35,8 @@ const PER_CRASH: usize = 16;
 const MOST: usize = 900;
 /// From the last restart until nothing is under way.
 const SETTLE: Duration = Duration::from_secs(60);
+/// The same where a mistake may keep something under way for ever.
+const SETTLE_MISTAKEN: Duration = Duration::from_secs(10);
 
 /// A generator of numbers that gives the same ones for the same seed (splitmix64).
 #[derive(Clone)]
@@ -59,10 +63,35 @@ struct Run {
     summary: String,
 }
 
+/// What a run is to try.
+struct Plan {
+    crashes: usize,
+    /// A build that is wrong on purpose, and its mistake.
+    mutant: Option<(PathBuf, &'static str)>,
+    /// Holds the data folder; it loses its power at every crash. Without it the process alone is killed.
+    disk: Option<Disk>,
+}
+
+impl Plan {
+    fn kills(crashes: usize) -> Self {
+        Self { crashes, mutant: None, disk: None }
+    }
+
+    /// The same with a mistake; `None` where there is no such build.
+    fn with_mistake(mut self, mistake: &'static str) -> Option<Self> {
+        let Some(binary) = env::var_os("KOP_BIN_MUTANT").map(PathBuf::from) else {
+            say("ÜBERSPRUNGEN: KOP_BIN_MUTANT nennt kein Programm; make crash-test setzt es");
+            return None;
+        };
+        self.mutant = Some((binary, mistake));
+        Some(self)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_and_nothing_sent_twice_unasked() -> Result<(), Error> {
     let crashes = env::var("CRASHES").ok().map(|text| text.parse()).transpose()?.unwrap_or(10);
-    let run = crash(None, crashes).await?;
+    let run = crash(Plan::kills(crashes)).await?;
     say(&run.summary);
     assert!(run.ledger.wrong.is_empty(), "{}\n{}", run.summary, run.ledger.wrong.join("\n"));
     assert!(run.ledger.delivered > 0 && run.ledger.resent > 0, "the test tried too little: {}", run.summary);
@@ -71,32 +100,46 @@ async fn nothing_is_lost_and_nothing_sent_twice_unasked() -> Result<(), Error> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ledger_finds_an_answer_before_the_commit() -> Result<(), Error> {
-    goes_red("ack-early", 8, &["verloren", "andere Vorgangsnummer"]).await
+    let Some(plan) = Plan::kills(8).with_mistake("ack-early") else { return Ok(()) };
+    goes_red(plan, &["verloren", "andere Vorgangsnummer"]).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ledger_finds_a_retry_that_maps_anew() -> Result<(), Error> {
-    goes_red("remap-on-retry", 3, &["andere Bytes"]).await
+    let Some(plan) = Plan::kills(3).with_mistake("remap-on-retry") else { return Ok(()) };
+    goes_red(plan, &["andere Bytes"]).await
 }
 
-async fn goes_red(mutant: &'static str, crashes: usize, expected: &[&str]) -> Result<(), Error> {
-    let Some(binary) = env::var_os("KOP_BIN_MUTANT").map(PathBuf::from) else {
-        say("ÜBERSPRUNGEN: KOP_BIN_MUTANT nennt kein Programm; make crash-test setzt es");
-        return Ok(());
-    };
-    let run = crash(Some((binary, mutant)), crashes).await?;
-    say(&format!("KOP_MUTANT={mutant}: {}\n  {}", run.summary, run.ledger.wrong.join("\n  ")));
-    let found = run.ledger.wrong.iter().any(|line| expected.iter().any(|word| line.contains(word)));
-    assert!(found, "KOP_MUTANT={mutant} blieb unentdeckt: {}", run.summary);
+/// The ledger has to find a mistake, and by one of the words that tell it from others.
+async fn goes_red(plan: Plan, expected: &[&str]) -> Result<(), Error> {
+    let mistake = plan.mutant.as_ref().map_or("", |(_, mistake)| mistake);
+    let run = crash(plan).await?;
+    let telling: Vec<_> =
+        run.ledger.wrong.iter().filter(|line| expected.iter().any(|word| line.contains(word))).collect();
+    let mut shown = run.ledger.wrong.clone();
+    shown.truncate(12);
+    say(&format!(
+        "KOP_MUTANT={mistake}: {} von {} Zeilen verraten es; {}\n  {}",
+        telling.len(),
+        run.ledger.wrong.len(),
+        run.summary,
+        shown.join("\n  ")
+    ));
+    assert!(!telling.is_empty(), "KOP_MUTANT={mistake} blieb unentdeckt: {}", run.summary);
     Ok(())
 }
 
-async fn crash(mutant: Option<(PathBuf, &'static str)>, crashes: usize) -> Result<Run, Error> {
+async fn crash(plan: Plan) -> Result<Run, Error> {
+    let Plan { crashes, mutant, mut disk } = plan;
     let seed = match env::var("CRASH_SEED") {
         Ok(text) => text.parse()?,
         Err(_) => u64::try_from(now())?,
     };
-    say(&format!("CRASH_SEED={seed} CRASHES={crashes}"));
+    say(&format!(
+        "CRASH_SEED={seed}, {crashes} {}",
+        if disk.is_some() { "Stromausfälle" } else { "Abstürze" }
+    ));
+    let mistaken = mutant.is_some();
     let begun = Instant::now();
     let mut chance = Chance(seed);
     let recorder = Recorder::start(chance.next()).await?;
@@ -107,28 +150,42 @@ async fn crash(mutant: Option<(PathBuf, &'static str)>, crashes: usize) -> Resul
         None => (Instance::of_example("musterstadt")?, Vec::new()),
     };
     configure(&instance, &recorder)?;
+    if let Some(disk) = &disk {
+        // What receivers have, folders included, stays on the disk of the test.
+        disk::link_to_disk(disk, &instance.folder().join("daten"))?;
+    }
 
     let mut server = instance.serve_with(&environment).await?;
-    let driver = Driver::start(server.base(), (crashes * PER_CRASH).min(MOST), chance.next())?;
-    for _ in 0..crashes {
+    // Once the disk is gone, and before the process is, answers are errors.
+    let driver =
+        Driver::start(server.base(), (crashes * PER_CRASH).min(MOST), chance.next(), disk.is_some())?;
+    let mut ledger = Ledger::default();
+    for number in 1..=crashes {
         tokio::time::sleep(Duration::from_millis(100 + chance.below(1400))).await;
-        if chance.below(2) == 0 {
-            // The worst moment: somebody just went away with an answer.
+        // The worst moment: somebody just went away with an answer. A mistake must not need luck to show.
+        if mistaken {
+            driver.next_answer(Duration::from_secs(5)).await;
+        } else if disk.is_some() || chance.below(2) == 0 {
             driver.next_answer(Duration::from_millis(500)).await;
         }
-        server.kill()?;
-        server = instance.serve_with(&environment).await?;
+        strike(&mut server, disk.as_mut())?;
+        server = match instance.serve_with(&environment).await {
+            Ok(server) => server,
+            Err(problem) => {
+                ledger.wrong.push(format!("startet nach dem {number}. Absturz nicht: {problem}"));
+                return Ok(Run { ledger, summary: format!("abgebrochen nach {number} Abstürzen") });
+            }
+        };
         driver.now_at(server.base());
     }
     let restarted = Instant::now();
     let answers = driver.end().await?;
-    let settled = settled(&instance).await?;
+    let settled = settled(&instance, if mistaken { SETTLE_MISTAKEN } else { SETTLE }).await?;
     let settling = restarted.elapsed();
     let shown = details(&instance)?;
     server.kill()?;
-    let mut ledger = Ledger::default();
     if !settled {
-        ledger.wrong.push(format!("nach {SETTLE:?} ist noch etwas unterwegs"));
+        ledger.wrong.push(format!("nach {:?} ist noch etwas unterwegs", restarted.elapsed()));
     }
     ledger.balance(&instance, &answers, &shown, &recorder.requests())?;
     let summary = format!(
@@ -150,6 +207,14 @@ async fn crash(mutant: Option<(PathBuf, &'static str)>, crashes: usize) -> Resul
     Ok(Run { ledger, summary })
 }
 
+/// Ends the process, where there is a disk by its loss of power.
+fn strike(server: &mut Server, disk: Option<&mut Disk>) -> Result<(), Error> {
+    let Some(disk) = disk else { return server.kill() };
+    disk.cut_power()?;
+    server.kill()?;
+    disk.restore_power()
+}
+
 /// The Bauantrag goes to four receivers: two over HTTP, two into folders; failures are tried again soon.
 fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), Error> {
     let again = "erste_pause_s = 1\nlaengste_pause_s = 1\nversuche = 100";
@@ -168,7 +233,7 @@ fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), Error> {
                 &format!("art = \"ordner\"\npfad = \"ausgang/{receiver}\""),
                 &format!(
                     "art = \"http\"\nurl = \"{}/{receiver}\"\nwiederholbar = {repeatable}\n\
-                     zeitlimit_sekunden = 1\nverbindung_sekunden = 1\n\
+                     zeitlimit_sekunden = 2\nverbindung_sekunden = 1\n\
                      [empfaenger.{receiver}.wiederholung]\n{again}\n\
                      [empfaenger.{receiver}.bahn.unterbrechung]\n{lane}",
                     recorder.base
@@ -186,8 +251,8 @@ fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), Error> {
 }
 
 /// Waits until no submission waits for its processing and no message for its receiver.
-async fn settled(instance: &Instance) -> Result<bool, Error> {
-    let until = Instant::now() + SETTLE;
+async fn settled(instance: &Instance, limit: Duration) -> Result<bool, Error> {
+    let until = Instant::now() + limit;
     while Instant::now() < until {
         let rows = instance.kop_json(&["messages", "list", "--anzahl", "1000"])?;
         let open = |row: &Value| {

@@ -23,8 +23,8 @@ use sha2::{Digest, Sha256};
 
 use super::Chance;
 
-/// Longer than the engine waits (`zeitlimit_sekunden = 1`).
-const TOO_LATE: Duration = Duration::from_millis(1400);
+/// Longer than the engine waits (`zeitlimit_sekunden = 2`).
+const TOO_LATE: Duration = Duration::from_millis(2600);
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
