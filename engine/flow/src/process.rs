@@ -40,7 +40,7 @@ const PUT_OFF: Duration = Duration::from_secs(5);
 const MAX_RUNS: u32 = 5;
 
 /// What the store says when a step may work a little later.
-const PASSES: [&str; 2] = ["KOP-S005", "KOP-S009"];
+const PASSES: [&str; 2] = ["KOP-S005", "KOP-S012"];
 
 /// Remarks on one message that are recorded.
 const MAX_REMARKS: usize = 20;

@@ -95,7 +95,7 @@ impl StoreError {
                 ("KOP-S005", "Der Speicher ist gerade ausgelastet.", "The store is busy at present.")
             }
             Self::Full(_) => (
-                "KOP-S009",
+                "KOP-S012",
                 "Auf dem Datenträger ist kein Platz mehr.",
                 "There is no space left on the disk.",
             ),
