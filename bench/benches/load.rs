@@ -110,6 +110,7 @@ fn mapping_costs(folder: &Path) -> Result<(f64, usize), Error> {
 
 /// As fast as it goes: engine to HTTP, floor to HTTP, engine to folders, in turns.
 async fn floods(kop: &Path, report: &mut Report, short: bool) -> Result<(), Error> {
+    #[allow(clippy::cast_sign_loss, reason = "both factors are positive")]
     let turns = (turns_per_microsecond() * report.mapping) as u64;
     let mut http = Flood { name: "Engine, HTTP", rates: Vec::new() };
     let mut floor = Flood { name: "Boden, HTTP", rates: Vec::new() };

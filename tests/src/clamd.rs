@@ -38,7 +38,7 @@ impl Clamd {
         };
         let signatures = folder.join("db");
         fs::create_dir_all(&signatures)?;
-        let hex: String = eicar().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = eicar().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         fs::write(signatures.join("eigen.ndb"), format!("Kop.Test.Eicar:0:0:{hex}\n"))?;
         let socket = folder.join("clamd.ctl");
         // A killed one leaves its socket behind.

@@ -31,13 +31,12 @@ impl Pool {
     /// When the connection fails or the answer is not plain HTTP/1.1 with a length.
     pub async fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<(u16, Vec<u8>), Error> {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => {
-                let connection = TcpStream::connect(self.address).await?;
-                connection.set_nodelay(true)?;
-                connection
-            }
+        let mut connection = if let Some(connection) = kept {
+            connection
+        } else {
+            let connection = TcpStream::connect(self.address).await?;
+            connection.set_nodelay(true)?;
+            connection
         };
         let mut request = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",

@@ -168,7 +168,7 @@ impl Report {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 320\" font-family=\"sans-serif\" font-size=\"12\">\n\
              <rect width=\"900\" height=\"320\" fill=\"#fff\"/>\n",
         );
-        let mut lines: Vec<(String, &str, Vec<(f64, f64)>)> = Vec::new();
+        let mut lines: Vec<Line<'_>> = Vec::new();
         for (to, colours) in [("HTTP", ["#1f5fa8", "#7fb0e0"]), ("Ordner", ["#a8541f", "#e0ad7f"])] {
             let of = |value: fn(&AtRate) -> f64| -> Vec<(f64, f64)> {
                 let rows = self.rates.iter().filter(|row| row.to == to);
@@ -187,8 +187,11 @@ impl Report {
     }
 }
 
+/// Name, colour and points.
+type Line<'a> = (String, &'a str, Vec<(f64, f64)>);
+
 /// One set of lines, its values on a logarithmic scale.
-fn panel(out: &mut String, left: f64, title: &str, log: bool, lines: &[(String, &str, Vec<(f64, f64)>)]) {
+fn panel(out: &mut String, left: f64, title: &str, log: bool, lines: &[Line<'_>]) {
     const WIDTH: f64 = 340.0;
     const TOP: f64 = 50.0;
     const HEIGHT: f64 = 210.0;

@@ -87,6 +87,9 @@ fn columns(conn: &Connection, table: &str) -> Result<(String, String), Error> {
     Ok((names.join(", "), values.join(", ")))
 }
 
+/// A search for the n-th time.
+type Filter<'a> = Box<dyn Fn(u32) -> SubmissionFilter + 'a>;
+
 /// The 95th percentile in ms of the slowest kind of search, and its name.
 ///
 /// # Errors
@@ -94,7 +97,7 @@ fn columns(conn: &Connection, table: &str) -> Result<(String, String), Error> {
 pub async fn search(data: &Path, count: u32) -> Result<(String, f64), Error> {
     let folder = DataFolder::attach(data, Arc::new(NoKeys))?;
     let all = || SubmissionFilter { tenant: "musterstadt".parse().ok(), ..SubmissionFilter::default() };
-    let kinds: [(&str, Box<dyn Fn(u32) -> SubmissionFilter>); 6] = [
+    let kinds: [(&str, Filter<'_>); 6] = [
         ("neueste", Box::new(|_| all())),
         (
             "Vorgangsnummer",

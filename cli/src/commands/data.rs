@@ -26,7 +26,7 @@ const SPACE_AT_ONCE: u64 = 64 << 20;
 /// What to do with stored data.
 #[derive(Subcommand)]
 pub(crate) enum DataCommand {
-    /// Löscht, was nach [aufbewahrung] fällig ist, und nennt, was noch entgegensteht
+    /// Löscht, was nach den Aufbewahrungsfristen fällig ist, und nennt, was noch entgegensteht
     #[command(
         after_help = "„kop serve“ tut dasselbe von selbst. Gelöscht wird erst der Inhalt, später der Rest.\n\n\
                             Beispiel:\n  kop data delete --probelauf"

@@ -85,7 +85,7 @@ pub(crate) fn clamd(settings: &serde_json::Value) -> Result<ClamdPlan, Vec<Setti
     let settings: ClamdSettings = parse_settings(settings).map_err(|problem| vec![problem])?;
     let bounds = bounds(settings.zeitlimit_sekunden, settings.groesste_datei_mb)?;
     match (settings.socket, settings.adresse) {
-        (Some(path), None) if path.as_os_str().len() > 0 => {
+        (Some(path), None) if !path.as_os_str().is_empty() => {
             Ok(ClamdPlan { target: Target::Unix(path), bounds })
         }
         (None, Some(address)) if is_address(&address) => {

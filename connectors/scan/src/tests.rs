@@ -43,7 +43,7 @@ fn clamd(folder: &Path) -> Option<Running> {
         return None;
     };
     fs::create_dir(folder.join("db")).unwrap();
-    let hex: String = eicar().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = eicar().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     fs::write(folder.join("db/eigen.ndb"), format!("Kop.Test.Eicar:0:0:{hex}\n")).unwrap();
     let config = format!(
         "LocalSocket {0}/clamd.ctl\nDatabaseDirectory {0}/db\nTemporaryDirectory {0}\nForeground yes\n\

@@ -82,7 +82,7 @@ async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<St
             }
             Looked::Stop(problems, events) => {
                 let problems = problems.into_iter().map(|problem| (problem, None)).collect();
-                Made { problems, events, ..Made::default() }
+                Made { events, problems, ..Made::default() }
             }
             Looked::Later(at, events) => {
                 tracing::warn!(submission = %id, until = %at, "Put off until its files can be scanned.");

@@ -64,7 +64,7 @@ pub enum ScannerState {
         /// Since when.
         since: Zeitpunkt,
         /// What stands in the way.
-        problem: Diagnostic,
+        problem: Box<Diagnostic>,
     },
 }
 
@@ -75,7 +75,7 @@ impl Scanning {
 
     fn state(&self) -> ScannerState {
         match self.known().down.clone() {
-            Some(down) => ScannerState::Down { since: down.since, problem: down.problem },
+            Some(down) => ScannerState::Down { since: down.since, problem: Box::new(down.problem) },
             None => ScannerState::Up,
         }
     }

@@ -175,7 +175,7 @@ fn machine(page: &mut Page, operation: &Operation, now: Zeitpunkt) {
         ScannerState::NotSetUp => {}
         ScannerState::Up => page.gauge("kop_scanner_up", "1 when the virus scanner answered last.", 1),
         ScannerState::Down { .. } => {
-            page.gauge("kop_scanner_up", "1 when the virus scanner answered last.", 0)
+            page.gauge("kop_scanner_up", "1 when the virus scanner answered last.", 0);
         }
     }
     page.family("kop_expiry_days", "gauge", "Days until a certificate or key of a receiver runs out.");

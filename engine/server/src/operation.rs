@@ -35,7 +35,7 @@ impl Operation {
         Arc::new(Self { engine, gate, gauges: Mutex::default(), ready: Mutex::default() })
     }
 
-    /// The store's numbers, at most [`FRESH`] old.
+    /// The store's numbers, a moment old at most.
     ///
     /// # Errors
     /// The store's.
@@ -59,7 +59,7 @@ impl Operation {
         let mut line = |name: &str, needed: bool, problem: Option<String>| {
             ready &= problem.is_none() || !needed;
             let said = problem.map_or_else(|| "ok".to_owned(), |problem| format!("gestört: {problem}"));
-            text.push_str(&format!("{name}: {said}\n"));
+            text.extend([name, ": ", &said, "\n"]);
         };
         let told = |done: Result<(), StoreError>| done.err().map(|error| error.diagnostic().de);
         line("datenbank", true, told(self.engine.store().writable().await));

@@ -156,12 +156,12 @@ fn opening_place(ring: &Keyring, header: &[u8; HEADER]) -> Result<(usize, LessSa
     Err(told.unwrap_or_else(crypto_damaged))
 }
 
+/// Bytes, and where in the file they belong.
+type Patch = (u64, Vec<u8>);
+
 /// What to write where so that a file opens with the ring's first key: first one, sync, then the other, sync.
 /// `None`: it does already.
-pub(crate) fn rewrap_header(
-    ring: &Keyring,
-    header: &[u8; HEADER],
-) -> Result<Option<[(u64, Vec<u8>); 2]>, StoreError> {
+pub(crate) fn rewrap_header(ring: &Keyring, header: &[u8; HEADER]) -> Result<Option<[Patch; 2]>, StoreError> {
     let (at, _) = opening_place(ring, header)?;
     let other = PLACES[usize::from(at == PLACES[0])];
     let fresh = ring.rewrap(&header[at..at + SLOT])?;
