@@ -93,13 +93,13 @@ pub(crate) fn restore(
         Lang::De => writeln!(
             out,
             "Zurückgeholt und geprüft: {dateien} Dateien, {bytes} Bytes, Stand {erstellt}.\n\
-             Was danach einging, fehlt; was danach zugestellt wurde, geht noch einmal hinaus, unter derselben Kennung. \
+             Was danach einging, fehlt; was danach zugestellt wurde, geht noch einmal hinaus. \
              „kop serve“ setzt fort, was unterwegs war. Vorgangsnummern beginnen mit Abstand."
         )?,
         Lang::En => writeln!(
             out,
             "Restored and checked: {dateien} files, {bytes} bytes, as of {erstellt}.\n\
-             What came in later is missing; what was delivered later goes out once more, under the same id. `kop serve` \
+             What came in later is missing; what was delivered later goes out once more. `kop serve` \
              goes on with what was under way. Vorgangsnummern begin at a distance."
         )?,
     }

@@ -23,10 +23,16 @@ fn id(number: usize) -> String {
     format!("c1f0b7d4-52c8-4c36-8a14-{number:012}")
 }
 
-/// Whether any file below a folder holds one of the texts.
+/// Folders of configuration, which belongs to nobody: states of mappings, schemas.
+const CONFIGURATION: [&str; 2] = ["zuordnungen", "schemata"];
+
+/// Whether any file below a data folder holds one of the texts.
 fn holds(folder: &Path, texts: &[&str]) -> Result<Option<String>, Error> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
+        if CONFIGURATION.iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
         if path.is_dir() {
             if let Some(found) = holds(&path, texts)? {
                 return Ok(Some(found));
@@ -66,7 +72,7 @@ async fn an_encrypted_tenant_is_read_with_its_key_only() -> Result<(), Error> {
     assert_eq!(holds(&instance.folder().join("daten"), &secrets)?, None, "after a crash");
     let shown = instance.kop(&["messages", "show", "MUST-2026-000001", "--reveal"])?;
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("Angaben") && shown.contains("formular"), "{shown}");
+    assert!(shown.contains("Angaben") && shown.contains("Deichstra"), "{shown}");
 
     // A new key, and the old one is let go.
     instance.edit(CONFIG, |text| text.replace(&with(&["alt"]), &with(&["neu", "alt"])))?;
@@ -75,10 +81,7 @@ async fn an_encrypted_tenant_is_read_with_its_key_only() -> Result<(), Error> {
     assert!(resealed["dateien_umgestellt"].as_u64() > Some(1), "{resealed:#}");
     instance.edit(CONFIG, |text| text.replace(&with(&["neu", "alt"]), &with(&["neu"])))?;
     let again = instance.kop(&["messages", "show", "MUST-2026-000001", "--reveal"])?;
-    assert_eq!(
-        String::from_utf8_lossy(&again.stdout).matches("Angaben").count(),
-        shown.matches("Angaben").count()
-    );
+    assert!(String::from_utf8_lossy(&again.stdout).contains("Deichstra"));
 
     // Without any key: told plainly, nothing is shown, nothing is taken in.
     fs::remove_file(key("neu"))?;
@@ -129,6 +132,15 @@ async fn a_backup_under_load_is_restored_and_everything_arrives() -> Result<(), 
         Ok((numbers.len() > 5).then_some(numbers))
     })
     .await?;
+    // Delivered for certain before the backup, so that no restore may deliver it in another form.
+    let finished: BTreeSet<String> = instance
+        .kop_json(&["messages", "list", "--anzahl", "1000"])?
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|row| row["zustand"] == "zugestellt")
+        .filter_map(|row| row["vorgangsnummer"].as_str().map(str::to_owned))
+        .collect();
     let target = tempfile::tempdir()?;
     let target = target.path().join("sicherung").display().to_string();
     let made = instance.kop_json(&["backup", &target])?;
@@ -148,8 +160,16 @@ async fn a_backup_under_load_is_restored_and_everything_arrives() -> Result<(), 
 
     let server = instance.serve().await?;
     let rows = instance.settled(restored.len()).await?;
-    assert!(rows.iter().all(|row| row["zustand"] == "zugestellt"), "{rows:#?}");
-    assert!(instance.delivered("bauaufsicht")?.len() >= restored.len());
+    // What was made and delivered only after the backup is made anew, and the folder that holds the first one refuses
+    // the second: a person is told. Everything else is delivered, and everything is there.
+    let there = instance.delivered("bauaufsicht")?;
+    for row in rows {
+        let number = row["vorgangsnummer"].as_str().unwrap_or_default().to_owned();
+        let arrived = there.iter().any(|path| path.to_string_lossy().contains(&number));
+        assert!(arrived, "{number} is not at its receiver: {there:#?}");
+        let state = row["zustand"].as_str().unwrap_or_default();
+        assert!(state == "zugestellt" || (state == "abgewiesen" && !finished.contains(&number)), "{row:#}");
+    }
     // What its sender sends again because nobody knows it any more gets a number of its own.
     let answer = send_bauantrag(&server, |form| form.replace(ID, &id(999))).await?;
     let number = answer["vorgang"]["vorgangNummer"].as_str().unwrap_or_default().to_owned();
