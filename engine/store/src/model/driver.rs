@@ -259,7 +259,7 @@ impl<S: Subject> Driver<S> {
         let sub = self.sub_mut(lease.submission_id)?;
         let holds = sub.held_by(lease.token);
         if agree(got, if holds { Ok(()) } else { Err(StoreError::StaleLease) })?.is_some() {
-            (sub.leased, sub.due) = (false, at);
+            (sub.leased, sub.due, sub.runs) = (false, at, sub.runs.saturating_sub(1));
         }
         Ok(())
     }
