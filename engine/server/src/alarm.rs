@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(
             causes.values().next().unwrap(),
             "Mandant nord: 2 Klärungsfälle mit derselben Ursache, KOP-F040: In einer Datei des Antrags wurde \
-             Schadsoftware gefunden. Der älteste ist vom 21.09.2026, 15:33 Uhr."
+             Schadsoftware gefunden. Der älteste ist vom 21.09.2026, 16:13 Uhr."
         );
     }
 }
