@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 # `make demo` shows the engine at work, `make test` proves it. Both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check deps diagnoses fuzz bench bench-floor mutant crash-test
+.PHONY: help demo test check deps diagnoses fuzz bench bench-floor mutant crash-test scale-test
 
 CARGO ?= cargo
 
@@ -44,6 +44,11 @@ crash-test: deps mutant ## CRASHES (50) times kill -9, POWER_CUTS (5), a full di
 	target=$(TARGET) && CRASHES="$${CRASHES:-50}" POWER_CUTS="$${POWER_CUTS:-5}" \
 	KOP_BIN="$$target/debug/kop" KOP_BIN_MUTANT="$$target/debug/kop-mutant" \
 		$(CARGO) test --locked --package kop-tests --test e2e crash:: -- --nocapture --test-threads=1
+
+scale-test: deps ## two workers, PostgreSQL and RabbitMQ: SCALE (5000) applications, one worker and the broker killed half-way
+	$(CARGO) build --locked --package kop-cli
+	target=$(TARGET) && SCALE="$${SCALE:-5000}" KOP_BIN="$$target/debug/kop" \
+		$(CARGO) test --locked --package kop-tests --test e2e scale:: -- --nocapture --test-threads=1
 
 diagnoses: deps ## the score table of 40 seeded mistakes
 	$(CARGO) build --locked --package kop-cli

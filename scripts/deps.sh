@@ -7,9 +7,10 @@
 set -euo pipefail
 
 # libclang: bindgen reads libxml2's headers with it. Java and Maven: only the Schematron judge of the tests. Xerces:
-# a validator of other make, for `kop schema selftest`. ClamAV and c-icap: the virus scanners of the tests.
+# a validator of other make, for `kop schema selftest`. ClamAV and c-icap: the virus scanners of the tests. PostgreSQL and
+# RabbitMQ: several machines, in tests.
 build_packages=(build-essential ca-certificates curl libclang-common-14-dev libclang1-14 libxml2-dev libxml2-utils pkg-config python3 time)
-test_packages=(c-icap clamav-daemon default-jre-headless libc-icap-mod-virus-scan libxerces-c-samples maven)
+test_packages=(c-icap clamav-daemon default-jre-headless libc-icap-mod-virus-scan libxerces-c-samples maven postgresql rabbitmq-server)
 packages=("${build_packages[@]}")
 [ "${1:-}" = --build ] || packages+=("${test_packages[@]}")
 
@@ -24,6 +25,7 @@ have() {
         libxml2-dev) pkg-config --exists libxml-2.0 2>/dev/null && return ;;
         libxml2-utils) command -v xmllint >/dev/null && return ;;
         maven) command -v mvn >/dev/null && return ;;
+        postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return ;;
         pkg-config) command -v pkg-config >/dev/null && return ;;
         python3) command -v python3 >/dev/null && return ;;
         time) [ -x /usr/bin/time ] && return ;;
@@ -44,6 +46,11 @@ if [ "${#missing[@]}" -gt 0 ]; then
     echo "Installiere: ${missing[*]}" >&2
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
+    # The tests start servers of their own; no cluster, no service.
+    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+        apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
+        sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    fi
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 

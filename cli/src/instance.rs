@@ -7,12 +7,12 @@ use kop_connector_api::Scanner;
 use kop_core::{Diagnostic, Stage};
 use kop_flow::{Engine, EngineParts};
 use kop_mapping::{HostOptions, MappingHost};
-use kop_store::{DataFolder, Store};
+use kop_store::Store;
 use kop_tenant::{InstanceConfig, LoadContext, Registry, Tenants};
 use kop_workshop::{CaseForms, Doors};
 use kop_xml::SchemaStore;
 
-use crate::{keys::InstanceKeys, machine, registry};
+use crate::{data::Data, keys::InstanceKeys, machine, registry};
 
 /// Everything that is loaded from an instance's folder.
 pub(crate) struct Instance {
@@ -73,13 +73,13 @@ impl Instance {
         })
     }
 
-    /// The engine over an opened data folder.
-    pub(crate) fn engine(&self, data: DataFolder) -> Arc<Engine> {
+    /// The engine over opened data.
+    pub(crate) fn engine(&self, data: &Data) -> Arc<Engine> {
         let parts = EngineParts {
             base_dir: self.config.base_dir.clone(),
             tenants: self.tenants.clone(),
-            store: Arc::new(data.store) as Arc<dyn Store>,
-            blobs: Arc::new(data.blobs),
+            store: data.store.clone() as Arc<dyn Store>,
+            blobs: data.blobs.clone(),
             archive: kop_flow::MappingArchive::new(self.config.data_dir.join("zuordnungen")),
             host: self.host.clone(),
             schemas: self.schemas.clone(),

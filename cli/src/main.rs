@@ -6,6 +6,7 @@
 compile_error!("the feature mutants makes mistakes on purpose and belongs into no release");
 
 mod commands;
+mod data;
 mod instance;
 mod keys;
 mod language;
@@ -41,6 +42,17 @@ struct Cli {
     command: Command,
 }
 
+/// What a serving process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    #[value(alias = "all")]
+    Alles,
+    #[value(alias = "intake")]
+    Eingang,
+    #[value(alias = "worker")]
+    Arbeit,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Legt eine neue Instanz an, die sofort läuft
@@ -68,6 +80,10 @@ enum Command {
         /// Form des Protokolls: text oder json, statt der in kop.toml
         #[arg(long, value_name = "FORM", value_parser = ["text", "json"])]
         log: Option<String>,
+        /// Was dieser Prozess tut: annehmen (eingang), verarbeiten und zustellen (arbeit) oder beides; geteilt nur mit
+        /// PostgreSQL
+        #[arg(long, alias = "role", value_name = "ROLLE", value_enum, default_value_t = Role::Alles)]
+        rolle: Role,
     },
     /// Reicht einen Antrag aus einer Datei ein: derselbe Weg wie über HTTP, ohne HTTP
     #[command(after_help = "Dateien in anlagen/ und representation/ neben dem Antrag gehen mit.\n\n\
@@ -137,8 +153,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Init { ordner } => commands::init::run(&ordner, lang, &mut out),
         Command::Check { ordner } => commands::check::run(&ordner.unwrap_or(folder), lang, json, &mut out),
-        Command::Serve { adresse, verwaltung, log: _ } => {
-            commands::serve::run(&folder, adresse, verwaltung, lang, &mut out)
+        Command::Serve { adresse, verwaltung, log: _, rolle } => {
+            commands::serve::run(&folder, adresse, verwaltung, rolle, lang, &mut out)
         }
         Command::Submit { antrag, mandant, quelle } => {
             let what = Submission { tenant: mandant.as_deref(), source: quelle.as_deref(), file: &antrag };

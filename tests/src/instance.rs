@@ -16,6 +16,7 @@ pub struct Instance {
     root: tempfile::TempDir,
     name: String,
     binary: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl Instance {
@@ -29,7 +30,7 @@ impl Instance {
         for library in ["mappings", "xoev-schemas"] {
             std::os::unix::fs::symlink(workspace().join(library), root.path().join(library))?;
         }
-        Ok(Self { root, name: name.to_owned(), binary: kop_binary()? })
+        Ok(Self { root, name: name.to_owned(), binary: kop_binary()?, environment: Vec::new() })
     }
 
     /// The same instance under another build of the program.
@@ -37,6 +38,28 @@ impl Instance {
     pub fn with_binary(mut self, binary: PathBuf) -> Self {
         self.binary = binary;
         self
+    }
+
+    /// Keeps everything in a PostgreSQL database, with wake-ups over a broker where one is given.
+    ///
+    /// # Errors
+    /// As [`Instance::edit`].
+    pub fn with_database(mut self, database: &str, broker: Option<&str>) -> Result<Self, Error> {
+        self.environment.push(("KOP_DATENBANK".to_owned(), database.to_owned()));
+        self.environment.extend(broker.map(|address| ("KOP_RABBITMQ".to_owned(), address.to_owned())));
+        self.edit("kop.toml", |text| {
+            let named = "[daten]\ndatenbank = \"env:KOP_DATENBANK\"\n";
+            let mut text = if text.contains("[daten]\n") {
+                text.replace("[daten]\n", named)
+            } else {
+                format!("{text}\n{named}")
+            };
+            if broker.is_some() {
+                text.push_str("\n[wecker]\nrabbitmq = \"env:KOP_RABBITMQ\"\n");
+            }
+            text
+        })?;
+        Ok(self)
     }
 
     /// Changes one file of the instance.
@@ -137,6 +160,7 @@ impl Instance {
             .arg(self.folder())
             .args(args)
             .env("KOP_AFM_PASSWORT", crate::forms::AFM_PASSWORT)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .output()?)
     }
@@ -168,6 +192,14 @@ impl Instance {
     /// # Errors
     /// As there.
     pub async fn serve_with(&self, environment: &[(&str, &str)]) -> Result<Server, Error> {
+        self.serve_as("alles", environment).await
+    }
+
+    /// As [`Instance::serve_with`], doing a part of the work: `eingang`, `arbeit`, or `alles`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn serve_as(&self, role: &str, environment: &[(&str, &str)]) -> Result<Server, Error> {
         // The port is free when asked; another process may take it before the server does: then try anew.
         let mut last = String::new();
         for attempt in 0..3 {
@@ -178,7 +210,9 @@ impl Instance {
                 .arg("--instanz")
                 .arg(self.folder())
                 .args(["serve", "--adresse", &format!("127.0.0.1:{port}"), "--verwaltung", "127.0.0.1:0"])
+                .args(["--rolle", role])
                 .env("KOP_AFM_PASSWORT", crate::forms::AFM_PASSWORT)
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .envs(environment.iter().copied())
                 .stdin(Stdio::null())
                 .stdout(out.try_clone()?)

@@ -9,12 +9,14 @@ pub mod disk;
 pub mod forms;
 pub mod inputs;
 pub mod instance;
+pub mod rabbitmq;
 pub mod schematron;
 pub mod shared;
 pub mod smtp;
 
 pub use disk::Disk;
 pub use instance::{Instance, Server, wait_until};
+pub use rabbitmq::Rabbitmq;
 pub use schematron::schematron;
 pub use shared::{shared, workspace};
 

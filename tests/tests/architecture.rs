@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kop-scan", &["kop-core", "kop-connector-api"]),
     ("kop-web", &["kop-core", "kop-connector-api"]),
     ("kop-tenant", &["kop-core", "kop-mapping", "kop-xml", "kop-connector-api"]),
+    ("kop-wake", &["kop-flow", "kop-store"]),
     ("kop-flow", &["kop-core", "kop-mapping", "kop-xml", "kop-store", "kop-tenant", "kop-connector-api"]),
     (
         "kop-workshop",

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use kop_core::diagnostic::Lang;
+use kop_core::{Diagnostic, diagnostic::Lang};
 use kop_store::{BackupSummary, StoreError};
 use kop_tenant::InstanceConfig;
 
@@ -25,6 +25,9 @@ pub(crate) fn backup(
         Ok(config) => config,
         Err(found) => return problems::print(&found, lang, json, out),
     };
+    if config.database.is_some() {
+        return problems::print(&[kept_elsewhere()], lang, json, out);
+    }
     let now = kop_core::Clock::now(&MachineClock);
     let summary = match kop_store::backup(&config.data_dir, target, now) {
         Ok(summary) => summary,
@@ -64,6 +67,9 @@ pub(crate) fn restore(
         Ok(config) => config,
         Err(found) => return problems::print(&found, lang, json, out),
     };
+    if config.database.is_some() {
+        return problems::print(&[kept_elsewhere()], lang, json, out);
+    }
     let summary = match kop_store::restore(source, &config.data_dir) {
         Ok(summary) => summary,
         Err(error) => {
@@ -104,4 +110,14 @@ pub(crate) fn restore(
         )?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A database server has its own way, and half a backup is none.
+fn kept_elsewhere() -> Diagnostic {
+    Diagnostic::new(
+        "KOP-S023",
+        "Die Daten liegen in PostgreSQL; gesichert werden sie mit dessen Mitteln.",
+        "The data is in PostgreSQL; it is backed up with PostgreSQL's own means.",
+    )
+    .with_hint("Erst pg_dump (oder fortlaufend archivieren), danach den Ordner blobs kopieren.")
 }

@@ -11,10 +11,11 @@ use std::{
 use clap::Subcommand;
 use kop_core::{Zeitpunkt, diagnostic::Lang};
 use kop_flow::retention::{Due, Pass, delete_due};
-use kop_store::{Blocker, Collector, DataFolder, Phase, Removed, Resealed, Store, StoreError};
+use kop_store::{Blocker, Collector, Phase, Removed, Resealed, Store, StoreError};
 
 use crate::{
     commands::messages::{local, pick},
+    data::Data,
     instance::Instance,
     machine::MachineClock,
     problems,
@@ -80,19 +81,19 @@ pub(crate) fn run(
         Ok(instance) => instance,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let data = match DataFolder::attach(&instance.config.data_dir, instance.keys.clone()) {
-        Ok(data) => data,
-        Err(StoreError::NotFound) => {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let now = kop_core::Clock::now(&MachineClock);
+    let data = match runtime.block_on(Data::attach(&instance.config, instance.keys.clone())) {
+        Ok(Some(data)) => data,
+        Ok(None) => {
             if json {
                 writeln!(out, "{{}}")?;
             }
             writeln!(io::stderr(), "{}", pick(lang, "Noch nichts eingegangen.", "Nothing has come in yet."))?;
             return Ok(ExitCode::SUCCESS);
         }
-        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
+        Err(found) => return problems::print(&found, lang, json, out),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let now = kop_core::Clock::now(&MachineClock);
     let done = runtime.block_on(async {
         match command {
             DataCommand::Delete { probelauf, mandant } => {
@@ -142,7 +143,7 @@ struct Deleted {
 
 async fn delete(
     instance: &Instance,
-    data: &DataFolder,
+    data: &Data,
     dry: bool,
     tenant: Option<&str>,
     now: Zeitpunkt,
@@ -154,7 +155,7 @@ async fn delete(
             continue;
         }
         let pass = Pass { dry, limit: usize::MAX };
-        let report = delete_due(&data.store, &data.blobs, &generation, pass, &collector, now).await?;
+        let report = delete_due(&*data.store, &data.blobs, &generation, pass, &collector, now).await?;
         all.due.extend(report.due);
         all.removed += report.removed;
     }
@@ -164,11 +165,11 @@ async fn delete(
     Ok(all)
 }
 
-async fn collect(data: &DataFolder, grace: Duration, now: Zeitpunkt) -> Result<(Removed, u64), StoreError> {
+async fn collect(data: &Data, grace: Duration, now: Zeitpunkt) -> Result<(Removed, u64), StoreError> {
     let mut collector = Collector::new(grace);
     let mut all = Removed::default();
     loop {
-        let (removed, end) = collector.step(&data.store, &data.blobs, 10_000, now).await?;
+        let (removed, end) = collector.step(&*data.store, &data.blobs, 10_000, now).await?;
         all += removed;
         if end {
             return Ok((all, release(data).await?));
@@ -177,7 +178,7 @@ async fn collect(data: &DataFolder, grace: Duration, now: Zeitpunkt) -> Result<(
 }
 
 /// Gives all space back, in pieces, so that a running service gets its turn in between.
-async fn release(data: &DataFolder) -> Result<u64, StoreError> {
+async fn release(data: &Data) -> Result<u64, StoreError> {
     let mut all = 0;
     loop {
         match data.store.release_space(SPACE_AT_ONCE).await? {
@@ -189,7 +190,7 @@ async fn release(data: &DataFolder) -> Result<u64, StoreError> {
 
 async fn reseal(
     instance: &Instance,
-    data: &DataFolder,
+    data: &Data,
     tenant: Option<&str>,
 ) -> Result<(u64, Resealed), StoreError> {
     let (mut rows, mut files) = (0, Resealed::default());

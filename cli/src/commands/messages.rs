@@ -15,13 +15,13 @@ use std::{
 use clap::Subcommand;
 use kop_core::{Eingang, Feld, Inhalt, TenantId, Zeitpunkt, diagnostic::Lang, mask::mask};
 use kop_store::{
-    AccessEntry, DataFolder, DeliveryRecord, DeliveryState, Found, FoundId, LaneRecord, RetryTarget, Store,
-    StoreError, SubmissionDetail, SubmissionFilter, SubmissionState,
+    AccessEntry, DeliveryRecord, DeliveryState, Found, FoundId, LaneRecord, RetryTarget, Store,
+    SubmissionDetail, SubmissionFilter, SubmissionState,
 };
 
 mod release;
 
-use crate::{keys::InstanceKeys, machine::MachineClock, problems, timeline};
+use crate::{data::Data, keys::InstanceKeys, machine::MachineClock, problems, timeline};
 
 /// What to do with messages.
 #[derive(Subcommand)]
@@ -127,20 +127,21 @@ pub(crate) fn run(
         Ok(config) => config,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let data = match DataFolder::attach(&config.data_dir, InstanceKeys::new(&config.tenants_dir)) {
-        Ok(data) => data,
-        Err(StoreError::NotFound) => {
-            if json {
-                writeln!(out, "[]")?;
-            }
-            writeln!(io::stderr(), "{}", pick(lang, "Noch nichts eingegangen.", "Nothing has come in yet."))?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let now = kop_core::Clock::now(&MachineClock);
     runtime.block_on(async {
+        let data = match Data::attach(&config, InstanceKeys::new(&config.tenants_dir)).await {
+            Ok(Some(data)) => data,
+            Ok(None) => {
+                if json {
+                    writeln!(out, "[]")?;
+                }
+                let none = pick(lang, "Noch nichts eingegangen.", "Nothing has come in yet.");
+                writeln!(io::stderr(), "{none}")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(found) => return problems::print(&found, lang, json, out),
+        };
         match command {
             MessagesCommand::List { mandant, klaerung, anzahl } => {
                 let filter = SubmissionFilter {
@@ -154,37 +155,42 @@ pub(crate) fn run(
                     limit: *anzahl,
                     ..SubmissionFilter::default()
                 };
-                list(&data.store, filter, *klaerung, lang, json, out).await
+                list(&*data.store, filter, *klaerung, lang, json, out).await
             }
             MessagesCommand::Show { nummer, reveal } => {
                 let showing = Showing { tenant: None, reveal: *reveal, lang, json };
-                show(&data.store, nummer, &showing, now, out).await
+                show(&*data.store, nummer, &showing, now, out).await
             }
             MessagesCommand::Causes { mandant, anzahl } => {
-                causes::list(&data.store, mandant.as_ref(), *anzahl, now, lang, json, out).await
+                causes::list(&*data.store, mandant.as_ref(), *anzahl, now, lang, json, out).await
             }
             // Needs the whole instance, and is gone already.
             MessagesCommand::Remap(_) => Ok(ExitCode::SUCCESS),
-            MessagesCommand::Correct(args) => correct::run(&data.store, args, now, lang, json, out).await,
+            MessagesCommand::Correct(args) => correct::run(&*data.store, args, now, lang, json, out).await,
             MessagesCommand::Retry { cause: Some(cause), mandant, .. } => {
-                let exit = causes::retry(&data.store, mandant.as_ref(), cause, now, lang, json, out).await?;
-                drop(data);
+                let exit = causes::retry(&*data.store, mandant.as_ref(), cause, now, lang, json, out).await?;
                 if json || exit == ExitCode::from(2) {
                     return Ok(exit);
                 }
-                say_who(&config.data_dir, lang, out)?;
+                say_who(data.somebody_works(&config).await, lang, out)?;
                 Ok(exit)
             }
             MessagesCommand::Retry { nummer, .. } => {
                 let nummer = nummer.as_deref().unwrap_or_default();
-                let exit = retry(&data.store, nummer, lang, json, now, out).await?;
-                drop(data);
-                if exit == ExitCode::SUCCESS { say_who(&config.data_dir, lang, out) } else { Ok(exit) }
+                let exit = retry(&*data.store, nummer, lang, json, now, out).await?;
+                if exit == ExitCode::SUCCESS {
+                    say_who(data.somebody_works(&config).await, lang, out)
+                } else {
+                    Ok(exit)
+                }
             }
             MessagesCommand::Release { nummer, grund } => {
-                let exit = release::run(&data.store, nummer, grund, lang, now, out).await?;
-                drop(data);
-                if exit == ExitCode::SUCCESS { say_who(&config.data_dir, lang, out) } else { Ok(exit) }
+                let exit = release::run(&*data.store, nummer, grund, lang, now, out).await?;
+                if exit == ExitCode::SUCCESS {
+                    say_who(data.somebody_works(&config).await, lang, out)
+                } else {
+                    Ok(exit)
+                }
             }
         }
     })
@@ -499,8 +505,7 @@ async fn retry(
 }
 
 /// Says who carries a retry out: the running service, or the next one.
-fn say_who(data_dir: &Path, lang: Lang, out: &mut impl Write) -> io::Result<ExitCode> {
-    let running = matches!(DataFolder::serve_plain(data_dir), Err(StoreError::InUse(_)));
+fn say_who(running: bool, lang: Lang, out: &mut impl Write) -> io::Result<ExitCode> {
     let sentence = if running {
         pick(lang, "Der laufende Dienst übernimmt.", "The running service takes over.")
     } else {

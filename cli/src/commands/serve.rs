@@ -14,7 +14,7 @@ use kop_core::{Diagnostic, diagnostic::Lang};
 use kop_flow::{HousekeepingOptions, Worker, WorkerOptions, keep_house};
 use kop_mail::{Security, SmtpMailbox};
 use kop_server::{Gate, Operation, alarm::Alarms};
-use kop_store::DataFolder;
+use kop_store::ProcessRole;
 use kop_tenant::MailTls;
 use tokio::{
     net::TcpListener,
@@ -22,13 +22,24 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{instance::Instance, problems};
+use crate::{Role, data::Data, instance::Instance, problems};
+
+impl Role {
+    fn of_process(self) -> ProcessRole {
+        match self {
+            Self::Alles => ProcessRole::All,
+            Self::Eingang => ProcessRole::Intake,
+            Self::Arbeit => ProcessRole::Worker,
+        }
+    }
+}
 
 /// Serves an instance. Broken tenants are told and left out; the others go on.
 pub(crate) fn run(
     folder: &Path,
     address: Option<SocketAddr>,
     admin: Option<SocketAddr>,
+    role: Role,
     lang: Lang,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
@@ -40,10 +51,6 @@ pub(crate) fn run(
         tracing::error!(tenant = name, problems = found.len(), "Tenant left out; see kop check.");
         problems::print(found, lang, false, out)?;
     }
-    let data = match DataFolder::serve(&instance.config.data_dir, instance.keys.clone()) {
-        Ok(data) => data,
-        Err(error) => return problems::print(&[error.diagnostic()], lang, false, out),
-    };
     if let Some(warning) = instance.unscanned() {
         problems::print(&[warning], lang, false, out)?;
     }
@@ -54,13 +61,22 @@ pub(crate) fn run(
         Ok(mailbox) => mailbox,
         Err(problem) => return problems::print(&[problem], lang, false, out),
     };
-    let engine = instance.engine(data);
-    let gate = Gate::new(instance.config.pressure, instance.config.data_dir.clone());
     let address = address.unwrap_or(instance.config.address);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let stop = CancellationToken::new();
+    let opened = runtime.block_on(async {
+        let data = Data::serve(&instance.config, instance.keys.clone(), role.of_process()).await?;
+        let engine = instance.engine(&data);
+        data.wake(&instance.config, &engine, role != Role::Eingang, &stop)?;
+        Ok::<_, Vec<Diagnostic>>((data, engine))
+    });
+    let (data, engine) = match opened {
+        Ok(opened) => opened,
+        Err(found) => return problems::print(&found, lang, false, out),
+    };
     runtime.block_on(async move {
+        let gate = Gate::new(instance.config.pressure, instance.config.data_dir.clone());
         let listener = TcpListener::bind(address).await?;
-        let stop = CancellationToken::new();
         let (mut end, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let stopping = stop.clone();
         tokio::spawn(async move {
@@ -94,16 +110,25 @@ pub(crate) fn run(
             let watch = Alarms::new(operation, mailbox, alarm, &instance.config.data_dir);
             tokio::spawn(watch.run(stop.clone()));
         }
-        let worker = tokio::spawn(Worker::new(engine.clone(), WorkerOptions::default()).run(stop.clone()));
-        let house = tokio::spawn(keep_house(engine.clone(), HousekeepingOptions::default(), stop.clone()));
-        let served =
-            kop_server::serve(engine, instance.doors.intakes.clone(), gate, listener, stop.clone()).await;
+        let worker = (role != Role::Eingang)
+            .then(|| tokio::spawn(Worker::new(engine.clone(), WorkerOptions::default()).run(stop.clone())));
+        // Whoever works tidies up too.
+        let house = (role != Role::Eingang)
+            .then(|| tokio::spawn(keep_house(engine.clone(), HousekeepingOptions::default(), stop.clone())));
+        // A worker answers for its health, but takes nothing in.
+        let intakes = if role == Role::Arbeit { Vec::new() } else { instance.doors.intakes.clone() };
+        let served = kop_server::serve(engine, intakes, gate, listener, stop.clone()).await;
         stop.cancel();
-        worker.await.map_err(io::Error::other)?;
-        house.await.map_err(io::Error::other)?;
+        if let Some(worker) = worker {
+            worker.await.map_err(io::Error::other)?;
+        }
+        if let Some(house) = house {
+            house.await.map_err(io::Error::other)?;
+        }
         if let Some(admin) = admin {
             admin.await.map_err(io::Error::other)??;
         }
+        data.leave().await;
         served
     })?;
     Ok(ExitCode::SUCCESS)

@@ -13,10 +13,11 @@ use async_trait::async_trait;
 use kop_connector_api::{Accepted, BlobSink, Inbox, Intake, Refusal};
 use kop_core::{Diagnostic, TenantId, diagnostic::Lang};
 use kop_flow::{Engine, Reception, deliver, process};
-use kop_store::{DataFolder, DeliveryState, StoreError};
+use kop_store::DeliveryState;
 
 use crate::{
     commands::messages::{self, Showing},
+    data::Data,
     instance::Instance,
     problems,
 };
@@ -44,19 +45,13 @@ pub(crate) fn run(
         Ok(tenant) => tenant,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let (data, alone) = match DataFolder::serve(&instance.config.data_dir, instance.keys.clone()) {
-        Ok(data) => (data, true),
-        Err(StoreError::InUse(_)) => {
-            match DataFolder::attach(&instance.config.data_dir, instance.keys.clone()) {
-                Ok(data) => (data, false),
-                Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
-            }
-        }
-        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
-    };
-    let engine = instance.engine(data);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let (data, alone) = match Data::hand_in(&instance.config, instance.keys.clone()).await {
+            Ok(opened) => opened,
+            Err(found) => return problems::print(&found, lang, json, out),
+        };
+        let engine = instance.engine(&data);
         let accepted = match hand_in(&instance, &engine, &tenant, submission).await {
             Ok(accepted) => accepted,
             Err(found) => return problems::print(&found, lang, json, out),
@@ -64,6 +59,7 @@ pub(crate) fn run(
         if alone {
             carry_out(&engine, &tenant, &accepted).await;
         }
+        data.leave().await;
         let id = accepted.submission_id.to_string();
         let showing = Showing { tenant: Some(&tenant), reveal: false, lang, json };
         let shown = messages::show(&**engine.store(), &id, &showing, engine.now(), out).await?;

@@ -40,7 +40,7 @@ impl Inbox for Reception {
         let tenant = intake.tenant.clone();
         let (new, vendor_id) = self.submission(intake, normalised).await?;
         let stored = engine.parts.store.accept(new, engine.now()).await.map_err(|error| refusal(&error))?;
-        engine.wake.notify_one();
+        engine.wake.ring_everywhere();
         engine.metrics.accept.observe(begun.elapsed());
         tracing::info!(
             %tenant, submission = %stored.submission_id, vorgang = %stored.vorgangsnummer, repeated = stored.repeated,

@@ -13,10 +13,10 @@ use kop_mapping::MappingHost;
 use kop_store::{BlobStore, Store};
 use kop_tenant::{Generation, Receiver, Tenants};
 use kop_xml::SchemaStore;
-use tokio::sync::Notify;
 
 use crate::{
     archive::MappingArchive, blobs::StoredBlobs, drift::TestedForms, metrics::Metrics, scan::Scanning,
+    wake::Bell,
 };
 
 /// What the binary puts together.
@@ -56,7 +56,7 @@ type Built = (ContentHash, Arc<dyn Connector>);
 /// The engine.
 pub struct Engine {
     pub(crate) parts: EngineParts,
-    pub(crate) wake: Notify,
+    pub(crate) wake: Arc<Bell>,
     /// Knows the forms that mappings were tested with.
     pub(crate) tested: Option<Arc<dyn TestedForms>>,
     pub(crate) scanning: Option<Scanning>,
@@ -77,13 +77,18 @@ impl Engine {
 
     fn with(parts: EngineParts, tested: Option<Arc<dyn TestedForms>>) -> Self {
         let scanning = parts.scanner.clone().map(Scanning::new);
-        let (wake, metrics, connectors) = (Notify::new(), Metrics::default(), Mutex::default());
+        let (wake, metrics, connectors) = (Arc::default(), Metrics::default(), Mutex::default());
         Self { parts, wake, tested, scanning, metrics, connectors }
     }
 
     /// What was counted since the start.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Wakes the worker.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.wake
     }
 
     /// Where everything is kept.

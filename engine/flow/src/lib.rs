@@ -28,6 +28,7 @@ pub mod retention;
 pub mod scan;
 pub mod target;
 mod variation;
+pub mod wake;
 pub mod worker;
 
 pub use accept::Reception;
@@ -38,6 +39,7 @@ pub use engine::{Engine, EngineParts};
 pub use housekeeping::{HousekeepingOptions, keep_house};
 pub use metrics::Metrics;
 pub use scan::ScannerState;
+pub use wake::{Bell, Wakes};
 pub use worker::{Worker, WorkerOptions};
 
 /// Version of the engine, pinned by every message.

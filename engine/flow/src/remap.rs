@@ -217,7 +217,7 @@ pub async fn send_instead(
         despite: act.despite,
     };
     engine.parts.store.replace(tenant, replacement, engine.now()).await.map_err(failed)?;
-    engine.wake.notify_one();
+    engine.wake.ring_everywhere();
     Ok(message_id)
 }
 

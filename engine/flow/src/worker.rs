@@ -53,7 +53,7 @@ impl Worker {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.engine.wake.notified() => {}
+                () = self.engine.wake.rung() => {}
                 () = tokio::time::sleep(self.pause().await) => {}
             }
         }
@@ -81,13 +81,13 @@ impl Worker {
             tracker.spawn(async move {
                 let started = process::process(&engine, submission).await;
                 drop(slot);
-                engine.wake.notify_one();
+                engine.wake.ring();
                 // Each on its own: a receiver that hangs must not hold up its neighbours.
                 for start in started {
                     let engine = engine.clone();
                     others.spawn(async move {
                         deliver::send(&engine, start).await;
-                        engine.wake.notify_one();
+                        engine.wake.ring();
                     });
                 }
             });
@@ -105,7 +105,7 @@ impl Worker {
             let engine = self.engine.clone();
             tracker.spawn(async move {
                 deliver::after_interruption(&engine, interrupted).await;
-                engine.wake.notify_one();
+                engine.wake.ring();
             });
             some = true;
         }
@@ -115,7 +115,7 @@ impl Worker {
             tracker.spawn(async move {
                 deliver::attempt(&engine, claimed).await;
                 drop(slot);
-                engine.wake.notify_one();
+                engine.wake.ring();
             });
             some = true;
         }

@@ -53,4 +53,13 @@ impl DataFolder {
         let blobs = BlobStore::new(&folder.join(BLOBS), keys.clone())?;
         Ok(Self { store: SealedStore::new(Arc::new(store), keys), blobs })
     }
+
+    /// Opens only the files, where the rows are in a database elsewhere. Several processes may share them, so what
+    /// looks unfinished is left alone: another one may be writing it.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn files(folder: &Path, keys: Arc<dyn Keys>) -> Result<BlobStore, StoreError> {
+        BlobStore::new(&folder.join(BLOBS), keys)
+    }
 }

@@ -11,6 +11,7 @@ pub mod backup;
 pub mod blob;
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
+mod effect;
 pub mod error;
 pub mod folder;
 #[cfg(test)]
@@ -18,17 +19,23 @@ mod model;
 #[cfg(feature = "mutants")]
 mod mutant;
 mod pace;
+pub mod postgres;
 pub mod records;
 pub mod retention;
 pub mod seal;
 pub mod sqlite;
 pub mod steps;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+mod turns;
+mod values;
 
 pub use api::Store;
 pub use backup::{BackupSummary, backup, restore};
 pub use blob::{BlobReader, BlobStore, BlobWriter, Collector, Removed, Resealed, SHORTEST_GRACE};
 pub use error::StoreError;
 pub use folder::DataFolder;
+pub use postgres::{Notifications, PostgresStore, ProcessRole};
 pub use records::{
     AttemptKind, AttemptOutcome, AttemptRecord, CorrectionRecord, Counts, Cursor, DeliveryRecord,
     DeliveryState, EventRecord, Found, FoundId, Gauges, LaneRecord, MessageRecord, MessageState, OpenCause,

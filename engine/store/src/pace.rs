@@ -4,6 +4,8 @@
 
 use std::num::NonZeroU32;
 
+use kop_core::LaneLimits;
+
 const MINUTE: i64 = 60_000_000;
 
 /// The distance that attempts keep on average, and how far ahead of it they may run.
@@ -31,6 +33,30 @@ impl Pace {
     pub(crate) fn spend(self, paced_until: i64, count: u64, now: i64) -> (i64, i64) {
         let until = paced_until.max(now).saturating_add(self.distance.saturating_mul(count.cast_signed()));
         (until, until - self.ahead)
+    }
+}
+
+/// What is kept of a lane.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Kept {
+    pub(crate) trips: u32,
+    pub(crate) paused_until: i64,
+    pub(crate) paced_until: i64,
+}
+
+impl Kept {
+    /// How many more may begin now, when so many are under way.
+    pub(crate) fn room(self, limits: LaneLimits, under_way: u64, now: i64) -> u64 {
+        if self.paused_until > now {
+            return 0;
+        }
+        // After a pause a single attempt finds out whether the receiver is back.
+        let places = if self.trips > 0 { 1 } else { u64::from(limits.places) };
+        let room = places.saturating_sub(under_way);
+        match limits.per_minute {
+            Some(per_minute) => room.min(Pace::new(per_minute).allows(self.paced_until, now)),
+            None => room,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kop_connector_api::ScannerKind;
+use kop_connector_api::{ScannerKind, Secret};
 use kop_core::{Diagnostic, diagnostic::Place};
 use kop_xml::DEFAULT_SCHEMA_MEMORY;
 use schemars::JsonSchema;
@@ -42,6 +42,8 @@ pub(crate) struct InstanzDatei {
     pub protokoll: ProtokollDatei,
     /// Meldungen an ein Funktionspostfach. Ohne diesen Abschnitt wird nichts gemeldet.
     pub alarm: Option<AlarmDatei>,
+    /// Weckrufe zwischen mehreren Prozessen; nur mit PostgreSQL.
+    pub wecker: WeckerDatei,
 }
 
 /// Schemata im Arbeitsspeicher.
@@ -85,12 +87,25 @@ impl Default for ServerDatei {
 pub(crate) struct DatenDatei {
     /// Ordner für Datenbank, Dateien und importierte Schemata; relativ zu `kop.toml`.
     pub ordner: PathBuf,
+    /// Verweis auf die Adresse einer PostgreSQL-Datenbank (`postgresql://…`), z. B. `env:KOP_DATENBANK`. Ohne Angabe
+    /// liegt alles in einer SQLite-Datei im Ordner. Mit Angabe können mehrere Prozesse und Rechner zusammenarbeiten;
+    /// den Ordner teilen sie sich.
+    pub datenbank: Option<Secret>,
 }
 
 impl Default for DatenDatei {
     fn default() -> Self {
-        Self { ordner: "daten".into() }
+        Self { ordner: "daten".into(), datenbank: None }
     }
+}
+
+/// Weckrufe zwischen mehreren Prozessen.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WeckerDatei {
+    /// Verweis auf die Adresse eines RabbitMQ-Servers (`amqp://…`), z. B. `env:KOP_RABBITMQ`. Ohne Angabe weckt
+    /// PostgreSQL selbst.
+    pub rabbitmq: Option<Secret>,
 }
 
 /// Bibliotheken, die alle Mandanten nutzen.
@@ -112,6 +127,10 @@ pub struct InstanceConfig {
     pub address: SocketAddr,
     /// Folder of database, blobs and imported schemas.
     pub data_dir: PathBuf,
+    /// The address of a PostgreSQL database; SQLite in the data folder without.
+    pub database: Option<Secret>,
+    /// The address of a RabbitMQ broker for wake-ups.
+    pub broker: Option<Secret>,
     /// The shared mapping library.
     pub library_dir: Option<PathBuf>,
     /// The shipped profile schemas.
@@ -174,6 +193,8 @@ impl InstanceConfig {
             alarm: read.alarm,
             address: read.server.adresse,
             data_dir: base_dir.join(read.daten.ordner),
+            database: read.daten.datenbank,
+            broker: read.wecker.rabbitmq,
             library_dir: read.bibliothek.zuordnungen.map(|dir| base_dir.join(dir)),
             schemas_dir: read.bibliothek.schemata.map(|dir| base_dir.join(dir)),
             schema_memory: read.schemata.speicher_mb.clamp(1, 65_536) << 20,

@@ -19,6 +19,7 @@ mod refusals;
 mod remap;
 mod repeats;
 mod restart;
+mod scale;
 mod scanned;
 mod selftest;
 mod stages;

@@ -31,7 +31,7 @@ async fn a_bauantrag_reaches_both_receivers_with_every_file_it_names() -> Result
         let name = between(anhang, "<dateiname>", "</dateiname>");
         let bytes = fs::read(sendung.join(name))?;
         assert_eq!(between(anhang, "filesize=\"", "\""), bytes.len().to_string());
-        assert_eq!(between(anhang, "hashValue=\"", "\""), format!("{:x}", Sha256::digest(&bytes)));
+        assert_eq!(between(anhang, "hashValue=\"", "\""), hex(&Sha256::digest(&bytes)));
         named += 1;
     }
     assert!(named >= 2, "{text}");
@@ -184,4 +184,8 @@ fn every_shipped_mapping_passes_its_tests_and_a_broken_one_does_not() -> Result<
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
     let after = text.split_once(start).map_or("", |(_, after)| after);
     after.split_once(end).map_or("", |(inside, _)| inside)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

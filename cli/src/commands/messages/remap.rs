@@ -16,13 +16,12 @@ use kop_flow::{
     remap::{Act, Remade, Version, remake, send_instead},
 };
 use kop_store::{
-    AccessEntry, AttemptOutcome, DataFolder, DeliveryState, Found, FoundId, MessageRecord, MessageState,
-    SubmissionDetail,
+    AccessEntry, AttemptOutcome, DeliveryState, Found, FoundId, MessageRecord, MessageState, SubmissionDetail,
 };
 use kop_workshop::difference::{Change, changes};
 
 use super::{one, person, pick, say_who};
-use crate::{instance::Instance, problems};
+use crate::{data::Data, instance::Instance, problems};
 
 /// Differences of one message that are shown as text.
 const SHOWN: usize = 500;
@@ -86,11 +85,15 @@ pub(super) async fn run(
         Ok(instance) => instance,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let data = match DataFolder::attach(&instance.config.data_dir, instance.keys.clone()) {
-        Ok(data) => data,
-        Err(error) => return problems::print(&[error.diagnostic()], lang, json, out),
+    let data = match Data::attach(&instance.config, instance.keys.clone()).await {
+        Ok(Some(data)) => data,
+        Ok(None) => {
+            let nothing = kop_store::StoreError::NotFound.diagnostic();
+            return problems::print(&[nothing], lang, json, out);
+        }
+        Err(found) => return problems::print(&found, lang, json, out),
     };
-    let engine = instance.engine(data);
+    let engine = instance.engine(&data);
     let Some(found) = one(&**engine.store(), None, &args.nummer, lang).await? else {
         return Ok(ExitCode::from(2));
     };
@@ -143,9 +146,8 @@ pub(super) async fn run(
     if json {
         writeln!(out, "{:#}", serde_json::Value::Array(rows))?;
     } else if sent {
-        let data_dir = instance.config.data_dir.clone();
         drop(engine);
-        say_who(&data_dir, lang, out)?;
+        say_who(data.somebody_works(&instance.config).await, lang, out)?;
     }
     Ok(exit)
 }

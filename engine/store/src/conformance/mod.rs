@@ -17,29 +17,29 @@ pub use fixture::{Fixture, LEASE};
 ///
 /// # Panics
 /// When the store does not do what it must.
-pub async fn run<S: Store>(mut fresh: impl FnMut() -> S) {
-    cases::the_same_submission_gets_the_first_answer(&fresh()).await;
-    cases::a_submission_goes_all_the_way(&fresh()).await;
-    cases::a_stale_lease_records_nothing(&fresh()).await;
-    cases::a_failed_attempt_waits_for_its_moment(&fresh()).await;
-    cases::tenants_and_lanes_take_turns(&fresh()).await;
-    cases::an_attempt_without_end_is_recovered(&fresh()).await;
-    cases::a_pending_delivery_is_asked_about(&fresh()).await;
-    cases::a_person_has_a_refused_delivery_sent_again(&fresh()).await;
-    cases::a_person_has_a_submission_processed_again(&fresh()).await;
-    lanes::an_ordered_lane_keeps_the_order_of_the_submissions(&fresh()).await;
-    lanes::a_vorgang_waits_only_for_itself(&fresh()).await;
-    lanes::a_parked_head_holds_its_lane_until_a_person_decided(&fresh()).await;
-    lanes::a_receiver_that_does_not_answer_pauses_its_lane_alone(&fresh()).await;
-    lanes::the_pace_is_kept(&fresh()).await;
-    lanes::a_person_is_told_once_and_attempts_go_on(&fresh()).await;
-    acts::causes_tell_where_they_come_from(&fresh()).await;
-    acts::a_message_is_made_instead_of_another(&fresh()).await;
-    acts::a_correction_lies_over_the_document(&fresh()).await;
-    keeping::blobs_that_a_row_names_are_told_from_others(&fresh()).await;
-    keeping::contents_go_before_metadata_and_nothing_open_goes(&fresh()).await;
-    numbers::gauges_count_what_is_open(&fresh()).await;
-    numbers::a_run_that_is_given_back_does_not_count(&fresh()).await;
-    search::lists_filter_and_page(&fresh()).await;
-    search::short_ids_are_resolved(&fresh()).await;
+pub async fn run<S: Store>(mut fresh: impl AsyncFnMut() -> S) {
+    cases::the_same_submission_gets_the_first_answer(&fresh().await).await;
+    cases::a_submission_goes_all_the_way(&fresh().await).await;
+    cases::a_stale_lease_records_nothing(&fresh().await).await;
+    cases::a_failed_attempt_waits_for_its_moment(&fresh().await).await;
+    cases::tenants_and_lanes_take_turns(&fresh().await).await;
+    cases::an_attempt_without_end_is_recovered(&fresh().await).await;
+    cases::a_pending_delivery_is_asked_about(&fresh().await).await;
+    cases::a_person_has_a_refused_delivery_sent_again(&fresh().await).await;
+    cases::a_person_has_a_submission_processed_again(&fresh().await).await;
+    lanes::an_ordered_lane_keeps_the_order_of_the_submissions(&fresh().await).await;
+    lanes::a_vorgang_waits_only_for_itself(&fresh().await).await;
+    lanes::a_parked_head_holds_its_lane_until_a_person_decided(&fresh().await).await;
+    lanes::a_receiver_that_does_not_answer_pauses_its_lane_alone(&fresh().await).await;
+    lanes::the_pace_is_kept(&fresh().await).await;
+    lanes::a_person_is_told_once_and_attempts_go_on(&fresh().await).await;
+    acts::causes_tell_where_they_come_from(&fresh().await).await;
+    acts::a_message_is_made_instead_of_another(&fresh().await).await;
+    acts::a_correction_lies_over_the_document(&fresh().await).await;
+    keeping::blobs_that_a_row_names_are_told_from_others(&fresh().await).await;
+    keeping::contents_go_before_metadata_and_nothing_open_goes(&fresh().await).await;
+    numbers::gauges_count_what_is_open(&fresh().await).await;
+    numbers::a_run_that_is_given_back_does_not_count(&fresh().await).await;
+    search::lists_filter_and_page(&fresh().await).await;
+    search::short_ids_are_resolved(&fresh().await).await;
 }

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! An attempt: recorded as started before its first byte leaves, and its end together with what follows.
 
-use kop_core::{
-    AttemptId, Diagnostic, LaneHealth, MessageId, Receipt, SubmissionId, Ticket, clock::Zeitpunkt,
-    sendung::Level,
-};
+use kop_core::{AttemptId, LaneHealth, MessageId, SubmissionId, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{deliveries::kind_of, lanes, row, timeline::Timeline, turn};
+use super::{lanes, row, timeline::Timeline, turn};
 use crate::{
+    effect::{Effect, kind_of},
     error::StoreError,
-    records::{AttemptKind, AttemptOutcome, DeliveryState, MessageState},
-    steps::{AttemptEnd, DeliveryLease, NewEvent, NewWorkItem, StartedAttempt, event},
+    records::{AttemptKind, DeliveryState},
+    steps::{AttemptEnd, DeliveryLease, NewEvent, StartedAttempt, event},
 };
 
 struct Held {
@@ -83,95 +81,6 @@ pub(super) fn start(
     Ok(StartedAttempt { lease, attempt_id, number, give_up_at: held.give_up_at })
 }
 
-/// What an end means for attempt, delivery and message.
-struct Effect<'a> {
-    outcome: AttemptOutcome,
-    delivery: DeliveryState,
-    message: MessageState,
-    next_try_at: Option<Zeitpunkt>,
-    receipt: Option<&'a Receipt>,
-    ticket: Option<&'a Ticket>,
-    problem: Option<&'a Diagnostic>,
-    work_item: Option<&'a NewWorkItem>,
-    event: &'static str,
-}
-
-impl<'a> Effect<'a> {
-    fn of(end: &'a AttemptEnd, asked: bool) -> Self {
-        let none = Self {
-            outcome: AttemptOutcome::Zugestellt,
-            delivery: DeliveryState::Zugestellt,
-            message: MessageState::Zugestellt,
-            next_try_at: None,
-            receipt: None,
-            ticket: None,
-            problem: None,
-            work_item: None,
-            event: event::ZUGESTELLT,
-        };
-        match end {
-            AttemptEnd::Delivered(receipt) => Self { receipt: Some(receipt), ..none },
-            AttemptEnd::Pending { ticket, until } => Self {
-                outcome: AttemptOutcome::Nachverfolgt,
-                delivery: DeliveryState::Nachverfolgt,
-                message: MessageState::Offen,
-                next_try_at: Some(*until),
-                ticket: Some(ticket),
-                event: event::NACHVERFOLGT,
-                ..none
-            },
-            AttemptEnd::Retry { at, problem } | AttemptEnd::Unclear { at, problem } => Self {
-                outcome: match end {
-                    AttemptEnd::Unclear { .. } => AttemptOutcome::Unklar,
-                    _ => AttemptOutcome::Wiederholung,
-                },
-                delivery: if asked { DeliveryState::Nachverfolgt } else { DeliveryState::Wartend },
-                message: MessageState::Offen,
-                next_try_at: Some(*at),
-                problem: Some(problem),
-                event: event::WIEDERHOLUNG,
-                ..none
-            },
-            AttemptEnd::GivenUp { problem, work_item } => Self {
-                outcome: AttemptOutcome::Aufgegeben,
-                delivery: DeliveryState::Klaerung,
-                message: MessageState::Klaerung,
-                problem: Some(problem),
-                work_item: Some(work_item),
-                event: event::AUFGEGEBEN,
-                ..none
-            },
-            AttemptEnd::Rejected { problem, work_item } => Self {
-                outcome: AttemptOutcome::Abgewiesen,
-                delivery: DeliveryState::Abgewiesen,
-                message: MessageState::Abgewiesen,
-                problem: Some(problem),
-                work_item: Some(work_item),
-                event: event::ABGEWIESEN,
-                ..none
-            },
-            AttemptEnd::Unknown { problem, work_item } => Self {
-                outcome: AttemptOutcome::Unklar,
-                delivery: DeliveryState::Klaerung,
-                message: MessageState::Klaerung,
-                problem: Some(problem),
-                work_item: Some(work_item),
-                event: event::UNKLAR,
-                ..none
-            },
-        }
-    }
-
-    /// How far the delivery got with this attempt.
-    fn level(&self) -> Option<Level> {
-        match self.outcome {
-            AttemptOutcome::Zugestellt => self.receipt.map(|receipt| receipt.level),
-            AttemptOutcome::Nachverfolgt => Some(Level::Uebergeben),
-            _ => None,
-        }
-    }
-}
-
 pub(super) fn finish(
     conn: &Connection,
     lease: &DeliveryLease,
@@ -184,9 +93,7 @@ pub(super) fn finish(
     let Some(attempt) = held.open_attempt else {
         return Err(StoreError::NotPossible("no attempt is under way".to_owned()));
     };
-    let asked = kind_of(&held.state) == AttemptKind::Nachfragen;
-    let effect = Effect::of(end, asked);
-    let level = effect.level().map(|level| row::word(&level)).transpose()?;
+    let effect = Effect::of(end, kind_of(&held.state) == AttemptKind::Nachfragen);
     let (tenant, delivery) = (lease.tenant.as_str(), lease.delivery_id.to_string());
     conn.prepare_cached(
         "UPDATE attempt SET ended_at = ?4, outcome = ?5, level = ?6, problem = ?7
@@ -198,7 +105,7 @@ pub(super) fn finish(
         attempt,
         row::micros(now),
         effect.outcome.as_str(),
-        &level,
+        effect.level_word()?,
         effect.problem.map(row::json).transpose()?,
     ))?;
     // A question that failed is asked again with the ticket that is there.
@@ -215,7 +122,7 @@ pub(super) fn finish(
         effect.next_try_at.map(row::micros),
         effect.receipt.map(row::json).transpose()?,
         effect.ticket.map(row::json).transpose()?,
-        effect.delivery == DeliveryState::Nachverfolgt && effect.ticket.is_none(),
+        effect.keeps_ticket(),
         effect.next_try_at.is_some(),
     ))?;
     lanes::note(conn, tenant, &held.lane, health, now)?;
@@ -240,16 +147,7 @@ pub(super) fn finish(
     ))?;
     let timeline =
         Timeline::new(conn, &lease.tenant, held.submission, now).about(held.message, lease.delivery_id);
-    let code = effect.problem.map(|problem| &problem.code);
-    timeline.add(
-        effect.event,
-        &match effect.event {
-            event::ZUGESTELLT => json!({ "stufe": level }),
-            event::NACHVERFOLGT => json!({ "bis": effect.next_try_at }),
-            event::WIEDERHOLUNG => json!({ "um": effect.next_try_at, "code": code }),
-            _ => json!({ "code": code }),
-        },
-    )?;
+    timeline.add(effect.event, &effect.params()?)?;
     if effect.delivery == DeliveryState::Zugestellt {
         // Somebody was told that it takes long: it has arrived.
         timeline.close_of_delivery(&delivery)?;

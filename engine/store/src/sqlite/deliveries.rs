@@ -6,14 +6,14 @@ use std::{collections::VecDeque, time::Duration};
 use kop_core::{TenantId, WhenParked, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{attempts, lanes, row, timeline::Timeline, turn, turns::take_turns};
+use super::{attempts, lanes, row, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
-    records::AttemptKind,
     steps::{
         ClaimedDelivery, DeliveryClaim, DeliveryLease, Interrupted, Lanes, NewDelivery, NewMessage,
         StartedAttempt,
     },
+    turns::{DueOfLanes, LastServed, take_lanes},
 };
 
 /// Stores a new message's delivery and, when asked, it is its turn and its lane has room, starts its first attempt.
@@ -87,13 +87,6 @@ fn lease(
     Ok(leased)
 }
 
-/// Which lane of which tenant was served last.
-#[derive(Default)]
-pub(super) struct LastServed {
-    tenant: String,
-    lane: String,
-}
-
 pub(super) fn claim(
     conn: &Connection,
     claim: &DeliveryClaim,
@@ -130,9 +123,6 @@ fn one(
     let full = lanes::room(conn, tenant.as_str(), &lane, lanes.limits(tenant.as_str(), &lane), now)? == 0;
     Ok(if full { Vec::new() } else { vec![(tenant.to_string(), delivery.to_owned())] })
 }
-
-/// A tenant's lanes, each with its due deliveries.
-type DueOfLanes = Vec<(String, VecDeque<String>)>;
 
 /// Due deliveries: tenants take turns, and within a tenant its lanes do.
 fn due(
@@ -175,19 +165,8 @@ fn due(
             _ => tenants.push((tenant.clone(), vec![(lane.clone(), ids)])),
         }
     }
-    let queues = tenants
-        .into_iter()
-        .map(|(name, lanes)| {
-            let mut last_lane = if name == last.tenant { last.lane.clone() } else { String::new() };
-            let ids = take_turns(lanes, limit, &mut last_lane);
-            (name, ids.into())
-        })
-        .collect();
-    let taken = take_turns(queues, limit, &mut last.tenant);
-    if let Some((_, (lane, _))) = taken.last() {
-        last.lane.clone_from(lane);
-    }
-    Ok(taken.into_iter().map(|(tenant, (_, delivery))| (tenant, delivery)).collect())
+    let taken = take_lanes(tenants, limit, last);
+    Ok(taken.into_iter().map(|(tenant, _, delivery)| (tenant, delivery)).collect())
 }
 
 /// Everything that sending or asking needs.
@@ -270,9 +249,4 @@ pub(super) fn recover(
         interrupted.push(Interrupted { claimed: load(conn, lease)?, attempt });
     }
     Ok(interrupted)
-}
-
-/// Whether a delivery asks or sends when it is tried next.
-pub(super) fn kind_of(state: &str) -> AttemptKind {
-    if state == "nachverfolgt" { AttemptKind::Nachfragen } else { AttemptKind::Senden }
 }

@@ -7,15 +7,11 @@ use kop_core::{Breaker, LaneHealth, LaneLimits, TenantId, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::row;
-use crate::{error::StoreError, pace::Pace, records::LaneRecord};
-
-/// What is kept of a lane.
-#[derive(Default)]
-struct Kept {
-    trips: u32,
-    paused_until: i64,
-    paced_until: i64,
-}
+use crate::{
+    error::StoreError,
+    pace::{Kept, Pace},
+    records::LaneRecord,
+};
 
 fn kept(conn: &Connection, tenant: &str, lane: &str) -> Result<Kept, StoreError> {
     let found = conn
@@ -47,16 +43,7 @@ pub(super) fn room(
     now: Zeitpunkt,
 ) -> Result<u64, StoreError> {
     let kept = kept(conn, tenant, lane)?;
-    if kept.paused_until > row::micros(now) {
-        return Ok(0);
-    }
-    // After a pause a single attempt finds out whether the receiver is back.
-    let places = if kept.trips > 0 { 1 } else { u64::from(limits.places) };
-    let room = places.saturating_sub(under_way(conn, tenant, lane, now)?);
-    Ok(match limits.per_minute {
-        Some(per_minute) => room.min(Pace::new(per_minute).allows(kept.paced_until, row::micros(now))),
-        None => room,
-    })
+    Ok(kept.room(limits, under_way(conn, tenant, lane, now)?, row::micros(now)))
 }
 
 /// Notes that attempts of a lane begin.

@@ -17,7 +17,6 @@ mod schema;
 mod submissions;
 mod timeline;
 mod turn;
-mod turns;
 mod writer;
 
 use std::{
@@ -31,7 +30,7 @@ use async_trait::async_trait;
 use kop_core::{AttemptId, ContentHash, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
 use rusqlite::Connection;
 
-use self::{deliveries::LastServed, readers::Readers, writer::Writer};
+use self::{readers::Readers, writer::Writer};
 use crate::{
     api::Store,
     error::StoreError,
@@ -45,6 +44,7 @@ use crate::{
         Interrupted, NewCorrections, NewEvent, NewSubmission, NewWorkItem, Overdue, Processed, Replacement,
         RetryTarget, Rewritten, StartedAttempt, SubmissionClaim, SubmissionLease,
     },
+    turns::LastServed,
 };
 
 /// How long a step waits for another process that writes.

@@ -7,8 +7,9 @@ use kop_core::{
     AttemptId, ContentHash, DeliveryId, MessageId, TenantId, clock::Zeitpunkt, diagnostic::Class,
 };
 use rusqlite::{Connection, Row, types::Type};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
+pub(super) use crate::values::{after, exact, json, micros, span, word};
 use crate::{
     error::StoreError,
     records::{
@@ -36,33 +37,6 @@ impl From<rusqlite::Error> for StoreError {
             _ => Self::Database(error.to_string()),
         }
     }
-}
-
-/// A moment as it is stored.
-pub(super) fn micros(at: Zeitpunkt) -> i64 {
-    at.as_microsecond()
-}
-
-/// A moment to the exactness in which it is stored.
-pub(super) fn exact(at: Zeitpunkt) -> Zeitpunkt {
-    Zeitpunkt::from_microsecond(at.as_microsecond()).unwrap_or(at)
-}
-
-/// The end of a lease.
-pub(super) fn after(now: Zeitpunkt, time: std::time::Duration) -> Zeitpunkt {
-    exact(now.checked_add(time).unwrap_or(Zeitpunkt::MAX))
-}
-
-/// A span of time as it is stored.
-pub(super) fn span(time: std::time::Duration) -> i64 {
-    // A century, so that no sum with a moment leaves its range.
-    const LONGEST: i64 = 100 * 365 * 24 * 3600 * 1_000_000;
-    i64::try_from(time.as_micros()).unwrap_or(LONGEST).min(LONGEST)
-}
-
-/// JSON for a column.
-pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Document(error.to_string()))
 }
 
 fn broken(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
@@ -111,11 +85,6 @@ pub(super) fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Zeitpunkt
 pub(super) fn moment_opt(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Zeitpunkt>> {
     let micros: Option<i64> = row.get(column)?;
     micros.map(Zeitpunkt::from_microsecond).transpose().map_err(|error| broken(column, error))
-}
-
-/// A one-word enum of core that serde names.
-pub(super) fn word<T: Serialize>(value: &T) -> Result<String, StoreError> {
-    Ok(json(value)?.trim_matches('"').to_owned())
 }
 
 fn from_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {

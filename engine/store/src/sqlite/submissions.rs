@@ -15,10 +15,8 @@ use crate::{
         Accepted, Assigned, ClaimedSubmission, NewEvent, NewMessage, NewSubmission, Processed, Rewritten,
         StartedAttempt, SubmissionClaim, SubmissionLease, event,
     },
+    values::{self, NOTED_EVENTS},
 };
-
-/// Repeats of one submission that are noted; a sender that never stops must not fill the disk.
-const NOTED_EVENTS: i64 = 1000;
 
 pub(super) fn accept(conn: &Connection, new: NewSubmission, now: Zeitpunkt) -> Result<Accepted, StoreError> {
     if let Some(first) = first_answer(conn, &new)? {
@@ -37,10 +35,8 @@ pub(super) fn accept(conn: &Connection, new: NewSubmission, now: Zeitpunkt) -> R
              ON CONFLICT (tenant, prefix, year) DO UPDATE SET last = last + 1 RETURNING last",
         )?
         .query_row((tenant, &new.number_prefix, new.number_year), |row| row.get(0))?;
-    let assigned = Assigned {
-        vorgangsnummer: format!("{}-{:04}-{number:06}", new.number_prefix, new.number_year),
-        received_at: row::exact(now),
-    };
+    let assigned =
+        Assigned { vorgangsnummer: values::vorgangsnummer(&new, number), received_at: row::exact(now) };
     let document = (new.document)(&assigned).map_err(StoreError::Document)?;
     conn.prepare_cached(
         "INSERT INTO vorgang (tenant, vorgang_id, vorgangsnummer, opened_at) VALUES (?1, ?2, ?3, ?4)",
@@ -190,7 +186,7 @@ fn due(
             queues.push((tenant.clone(), ids));
         }
     }
-    Ok(super::turns::take_turns(queues, limit as usize, last))
+    Ok(crate::turns::take_turns(queues, limit as usize, last))
 }
 
 /// The submission's row, when the lease still holds.

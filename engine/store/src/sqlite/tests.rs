@@ -21,7 +21,7 @@ fn serve(folder: &Path) -> SqliteStore {
 #[tokio::test]
 async fn does_what_every_store_must() {
     let mut folders: Vec<TempDir> = Vec::new();
-    crate::conformance::run(|| {
+    crate::conformance::run(async || {
         folders.push(tempfile::tempdir().unwrap());
         serve(folders.last().unwrap().path())
     })

@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const ID: &str = "c1f0b7d4-52c8-4c36-8a14-90d3f7b6e521";
 
 /// Every Vorgangsnummer that was answered, in the order of the answers, by the application's id.
-pub(super) type Answers = BTreeMap<String, Vec<String>>;
+pub(crate) type Answers = BTreeMap<String, Vec<String>>;
 
 struct Shared {
     base: Mutex<String>,
@@ -39,20 +39,28 @@ struct Shared {
     answers: Mutex<Answers>,
     answered: Notify,
     application: inputs::FormData,
+    /// Longest pause after an answer, in milliseconds.
+    pause: u64,
     client: Client,
     /// Whether the server may say that it cannot store at present (5xx), which asks for another try.
     may_refuse: bool,
     refused: AtomicUsize,
 }
 
-pub(super) struct Driver {
+pub(crate) struct Driver {
     shared: Arc<Shared>,
     senders: JoinSet<Result<(), String>>,
 }
 
 impl Driver {
     /// Starts to send up to `count` applications.
-    pub(super) fn start(base: &str, count: usize, seed: u64, may_refuse: bool) -> Result<Self, Error> {
+    pub(crate) fn start(
+        base: &str,
+        count: usize,
+        pause: u64,
+        seed: u64,
+        may_refuse: bool,
+    ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             base: Mutex::new(base.to_owned()),
             next: AtomicUsize::new(0),
@@ -60,6 +68,7 @@ impl Driver {
             answers: Mutex::default(),
             answered: Notify::new(),
             application: inputs::bauantrag()?,
+            pause,
             client: Client::builder().no_proxy().timeout(PATIENCE).build()?,
             may_refuse,
             refused: AtomicUsize::new(0),
@@ -72,28 +81,38 @@ impl Driver {
     }
 
     /// The server came back under another address.
-    pub(super) fn now_at(&self, base: &str) {
+    pub(crate) fn now_at(&self, base: &str) {
         base.clone_into(&mut self.shared.base.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Waits until somebody is answered, or the time is over.
-    pub(super) async fn next_answer(&self, limit: Duration) {
+    pub(crate) async fn next_answer(&self, limit: Duration) {
         let _over = tokio::time::timeout(limit, self.shared.answered.notified()).await;
     }
 
     /// How many have been answered so far, and how often the server said that it cannot store.
-    pub(super) fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         let answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
         (answers.values().map(Vec::len).sum(), self.shared.refused.load(Ordering::Relaxed))
     }
 
-    /// Begins nothing new, waits until everything is answered.
-    pub(super) async fn end(mut self) -> Result<Answers, Error> {
-        self.shared.end.store(0, Ordering::Relaxed);
+    /// How many were answered so far.
+    pub(crate) fn answered(&self) -> usize {
+        self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Waits until every application was sent and answered.
+    pub(crate) async fn all(mut self) -> Result<Answers, Error> {
         while let Some(ended) = self.senders.join_next().await {
             ended??;
         }
         Ok(self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Begins nothing new, waits until everything is answered.
+    pub(crate) async fn end(self) -> Result<Answers, Error> {
+        self.shared.end.store(0, Ordering::Relaxed);
+        self.all().await
     }
 }
 
@@ -119,7 +138,7 @@ async fn send_all(shared: Arc<Shared>, mut chance: Chance) -> Result<(), String>
                 }
                 tokio::time::sleep(Duration::from_millis(20 + chance.below(80))).await;
             }
-            tokio::time::sleep(Duration::from_millis(chance.below(600))).await;
+            tokio::time::sleep(Duration::from_millis(chance.below(shared.pause))).await;
         }
     }
 }

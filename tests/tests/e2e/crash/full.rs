@@ -32,7 +32,7 @@ async fn a_full_disk_costs_time_and_nothing_else() -> Result<(), Error> {
     configure(&instance, &recorder)?;
     disk::link_to_disk(&disk, &instance.folder().join("daten"))?;
     let mut server = instance.serve().await?;
-    let driver = Driver::start(server.base(), COUNT, chance.next(), true)?;
+    let driver = Driver::start(server.base(), COUNT, 600, chance.next(), true)?;
 
     let some = |limit: usize| move |count: usize| (count >= limit).then_some(());
     let limit = Duration::from_secs(30);

@@ -17,21 +17,21 @@ use super::{
 const DAMAGED: [&str; 2] = ["KOP-S004", "KOP-Z005"];
 
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// Submission × receiver.
-    pub(super) expected: usize,
-    pub(super) delivered: usize,
-    pub(super) work_items: usize,
-    pub(super) lost: usize,
+    pub(crate) expected: usize,
+    pub(crate) delivered: usize,
+    pub(crate) work_items: usize,
+    pub(crate) lost: usize,
     /// Attempts to send.
-    pub(super) attempts: usize,
+    pub(crate) attempts: usize,
     /// Attempts after the first.
-    pub(super) resent: usize,
+    pub(crate) resent: usize,
     /// Sendings that a receiver took more than once, as it said it can bear.
-    pub(super) doubled: usize,
+    pub(crate) doubled: usize,
     /// Attempts that a crash left without an end.
-    pub(super) interrupted: usize,
-    pub(super) wrong: Vec<String>,
+    pub(crate) interrupted: usize,
+    pub(crate) wrong: Vec<String>,
 }
 
 /// One attempt as the program shows it.
@@ -41,7 +41,7 @@ struct Attempt<'a> {
 }
 
 impl Ledger {
-    pub(super) fn balance(
+    pub(crate) fn balance(
         &mut self,
         instance: &Instance,
         answers: &Answers,

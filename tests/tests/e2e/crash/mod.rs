@@ -4,11 +4,11 @@
 //! often, `CRASH_SEED` repeats a choice of moments. With `KOP_BIN_MUTANT`, a build with the feature `mutants`, the
 //! ledger has to find what those builds do wrong.
 
-mod driver;
+pub(crate) mod driver;
 mod full;
-mod ledger;
+pub(crate) mod ledger;
 mod power;
-mod recorder;
+pub(crate) mod recorder;
 
 use std::{
     env,
@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use kop_store::testkit::TestPostgres;
 use kop_tests::{Disk, Error, Instance, Server, disk};
 use serde_json::Value;
 
@@ -40,10 +41,10 @@ const SETTLE_MISTAKEN: Duration = Duration::from_secs(10);
 
 /// A generator of numbers that gives the same ones for the same seed (splitmix64).
 #[derive(Clone)]
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -52,7 +53,7 @@ impl Chance {
     }
 
     /// Below `end`.
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }
@@ -70,11 +71,13 @@ struct Plan {
     mutant: Option<(PathBuf, &'static str)>,
     /// Holds the data folder; it loses its power at every crash. Without it the process alone is killed.
     disk: Option<Disk>,
+    /// The address of a PostgreSQL database to keep everything in.
+    database: Option<String>,
 }
 
 impl Plan {
     fn kills(crashes: usize) -> Self {
-        Self { crashes, mutant: None, disk: None }
+        Self { crashes, mutant: None, disk: None, database: None }
     }
 
     /// The same with a mistake; `None` where there is no such build.
@@ -95,6 +98,17 @@ async fn nothing_is_lost_and_nothing_sent_twice_unasked() -> Result<(), Error> {
     say(&run.summary);
     assert!(run.ledger.wrong.is_empty(), "{}\n{}", run.summary, run.ledger.wrong.join("\n"));
     assert!(run.ledger.delivered > 0 && run.ledger.resent > 0, "the test tried too little: {}", run.summary);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_on_postgresql_either() -> Result<(), Error> {
+    let Some(server) = TestPostgres::start() else { return Ok(()) };
+    let crashes = env::var("CRASHES").ok().map(|text| text.parse()).transpose()?.unwrap_or(5);
+    let run = crash(Plan { database: Some(server.database("kop")), ..Plan::kills(crashes) }).await?;
+    say(&format!("PostgreSQL: {}", run.summary));
+    assert!(run.ledger.wrong.is_empty(), "{}\n{}", run.summary, run.ledger.wrong.join("\n"));
+    assert!(run.ledger.delivered > 0, "the test tried too little: {}", run.summary);
     Ok(())
 }
 
@@ -130,7 +144,7 @@ async fn goes_red(plan: Plan, expected: &[&str]) -> Result<(), Error> {
 }
 
 async fn crash(plan: Plan) -> Result<Run, Error> {
-    let Plan { crashes, mutant, mut disk } = plan;
+    let Plan { crashes, mutant, mut disk, database } = plan;
     let seed = match env::var("CRASH_SEED") {
         Ok(text) => text.parse()?,
         Err(_) => u64::try_from(now())?,
@@ -149,6 +163,10 @@ async fn crash(plan: Plan) -> Result<Run, Error> {
         }
         None => (Instance::of_example("musterstadt")?, Vec::new()),
     };
+    let instance = match database {
+        Some(database) => instance.with_database(&database, None)?,
+        None => instance,
+    };
     configure(&instance, &recorder)?;
     if let Some(disk) = &disk {
         // What receivers have, folders included, stays on the disk of the test.
@@ -158,7 +176,7 @@ async fn crash(plan: Plan) -> Result<Run, Error> {
     let mut server = instance.serve_with(&environment).await?;
     // Once the disk is gone, and before the process is, answers are errors.
     let driver =
-        Driver::start(server.base(), (crashes * PER_CRASH).min(MOST), chance.next(), disk.is_some())?;
+        Driver::start(server.base(), (crashes * PER_CRASH).min(MOST), 600, chance.next(), disk.is_some())?;
     let mut ledger = Ledger::default();
     for number in 1..=crashes {
         tokio::time::sleep(Duration::from_millis(100 + chance.below(1400))).await;
@@ -216,7 +234,7 @@ fn strike(server: &mut Server, disk: Option<&mut Disk>) -> Result<(), Error> {
 }
 
 /// The Bauantrag goes to four receivers: two over HTTP, two into folders; failures are tried again soon.
-fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), Error> {
+pub(crate) fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), Error> {
     let again = "erste_pause_s = 1\nlaengste_pause_s = 1\nversuche = 100";
     // Failures in a row are what this test makes; pauses would only make it longer.
     let lane = "nach_fehlern = 1000";
@@ -280,12 +298,12 @@ fn details(instance: &Instance) -> Result<Vec<Value>, Error> {
 
 /// Microseconds since 1970, as the program that is tested counts them.
 #[allow(clippy::disallowed_methods, reason = "another process writes the other moments of the comparison")]
-fn now() -> i128 {
+pub(crate) fn now() -> i128 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |time| time.as_micros().cast_signed())
 }
 
 #[allow(clippy::print_stderr, reason = "seed and result are what the run is for")]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }

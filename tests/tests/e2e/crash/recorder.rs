@@ -28,7 +28,7 @@ const TOO_LATE: Duration = Duration::from_millis(2600);
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Taken, and said so.
     Taken,
     /// Taken, and said so, but the answer broke off after its head.
@@ -43,13 +43,13 @@ pub(super) enum Verdict {
 
 /// A request that came in whole.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) receiver: String,
-    pub(super) key: String,
-    pub(super) hash: String,
-    pub(super) verdict: Verdict,
+pub(crate) struct Request {
+    pub(crate) receiver: String,
+    pub(crate) key: String,
+    pub(crate) hash: String,
+    pub(crate) verdict: Verdict,
     /// Microseconds since 1970.
-    pub(super) at: i128,
+    pub(crate) at: i128,
 }
 
 struct Book {
@@ -59,14 +59,14 @@ struct Book {
 
 type Shared = Arc<Mutex<Book>>;
 
-pub(super) struct Recorder {
-    pub(super) base: String,
+pub(crate) struct Recorder {
+    pub(crate) base: String,
     book: Shared,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl Recorder {
-    pub(super) async fn start(seed: u64) -> Result<Self, Error> {
+    pub(crate) async fn start(seed: u64) -> Result<Self, Error> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr()?);
         let book = Shared::new(Mutex::new(Book { requests: Vec::new(), chance: Chance(seed) }));
@@ -78,7 +78,7 @@ impl Recorder {
     }
 
     /// All requests so far, in the order in which they came.
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner).requests.clone()
     }
 }

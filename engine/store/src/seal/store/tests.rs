@@ -41,7 +41,7 @@ impl Keys for TestKeys {
 async fn a_sealed_store_does_what_every_store_must() {
     let keys = TestKeys::of("nord", &["k"]);
     let mut folders = Vec::new();
-    crate::conformance::run(|| {
+    crate::conformance::run(async || {
         folders.push(tempfile::tempdir().unwrap());
         let inner = SqliteStore::serve(folders.last().unwrap().path()).unwrap();
         SealedStore::new(Arc::new(inner), keys.clone())
