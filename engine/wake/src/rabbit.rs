@@ -30,7 +30,7 @@ const UNCONFIRMED: usize = 64;
 /// Nothing at the broker takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// First and longest pause before the next try to connect.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 
 /// The broker's address cannot be used. It holds a password, so it is not repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -94,8 +94,10 @@ async fn two_workers_lose_nothing_when_one_and_the_broker_die() -> Result<(), Er
     assert!(ledger.wrong.is_empty(), "{summary}\n{}", ledger.wrong.join("\n"));
     assert_eq!(answers.len(), count);
     assert!(second.printed().contains("its leases are freed"), "the second takes over what the first had");
-    assert!(second.printed().contains("Wake-ups over RabbitMQ again"), "the broker is used again");
-    Ok(())
+    wait_until("Die Weckrufe kommen wieder", Duration::from_secs(60), || {
+        Ok(second.printed().contains("Wake-ups over RabbitMQ again").then_some(()))
+    })
+    .await
 }
 
 /// One question to the database, by a program of its maker.
