@@ -119,7 +119,8 @@ impl Data {
         }
     }
 
-    fn of_folder(data: DataFolder) -> Self {
+    /// Of an opened data folder.
+    pub(crate) fn of_folder(data: DataFolder) -> Self {
         Self { store: Arc::new(data.store), blobs: Arc::new(data.blobs), postgres: None }
     }
 

@@ -93,7 +93,9 @@ async fn two_workers_lose_nothing_when_one_and_the_broker_die() -> Result<(), Er
     say(&summary);
     assert!(ledger.wrong.is_empty(), "{summary}\n{}", ledger.wrong.join("\n"));
     assert_eq!(answers.len(), count);
-    assert!(second.printed().contains("its leases are freed"), "the second takes over what the first had");
+    // Whoever looks first, the intake included.
+    let freed = [&intake, &second].iter().any(|one| one.printed().contains("its leases are freed"));
+    assert!(freed, "others take over what the first had");
     wait_until("Die Weckrufe kommen wieder", Duration::from_secs(60), || {
         Ok(second.printed().contains("Wake-ups over RabbitMQ again").then_some(()))
     })

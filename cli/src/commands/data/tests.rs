@@ -41,6 +41,7 @@ async fn contents_go_once_the_receipt_is_there_and_the_rest_later() {
     let folder = tempfile::tempdir().unwrap();
     let instance = instance(folder.path());
     let data = kop_store::DataFolder::serve_plain(&instance.config.data_dir).unwrap();
+    let data = Data::of_folder(data);
     let fixture = Fixture::default();
     let tenant = Fixture::tenant("nord");
     let blob = data.blobs.put(&tenant, Bytes::from_static(b"Lageplan Mustermann")).await.unwrap();
