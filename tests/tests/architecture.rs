@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "kop-files",
             "kop-mail",
             "kop-scan",
+            "kop-wake",
             "kop-web",
         ],
     ),
