@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     problem,
-    transport::{Bounds, CHUNK, Stream, Target, read_at_most},
+    transport::{Bounds, CHUNK, Stream, Target},
 };
 
 /// Longest answer that is read.
@@ -80,12 +80,21 @@ impl Clamd {
 }
 
 async fn answer(stream: &mut Box<dyn Stream>) -> io::Result<String> {
-    let bytes = read_at_most(stream, LONGEST_ANSWER).await?;
-    let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    let mut text = Vec::new();
+    let mut piece = [0; 512];
+    // Only to the zero byte: what follows may be the error of a connection that clamd closed without reading on.
+    while text.len() < LONGEST_ANSWER {
+        let read = stream.read(&mut piece).await?;
+        let end = piece[..read].iter().position(|&byte| byte == 0);
+        text.extend_from_slice(&piece[..end.unwrap_or(read)]);
+        if end.is_some() || read == 0 {
+            break;
+        }
+    }
     if text.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(String::from_utf8_lossy(text).into_owned())
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn verdict(said: &str) -> Result<Verdict, Diagnostic> {
