@@ -25,7 +25,7 @@ pub struct RueckstauDatei {
 
 impl Default for RueckstauDatei {
     fn default() -> Self {
-        Self { hoechstens: 100_000, frei_mb: None, frei_prozent: 1 }
+        Self { hoechstens: 100_000, frei_mb: None, frei_prozent: 0 }
     }
 }
 
