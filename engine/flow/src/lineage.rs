@@ -27,7 +27,7 @@ pub(crate) const ROW: &str = "zeile";
 /// Runs under way at the same time.
 const AT_A_TIME: usize = 4;
 /// Time that the explanation of a failed message may take from the other messages.
-pub(crate) const WHEN_FAILED: Duration = Duration::from_secs(1);
+pub(crate) const WHEN_FAILED: Duration = Duration::from_secs(5);
 /// Time for a person who asked and waits.
 pub const WHEN_ASKED: Duration = Duration::from_secs(60);
 
