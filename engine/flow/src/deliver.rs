@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use kop_connector_api::Connector;
 use kop_core::{
     AttemptId, DeliveryId, Diagnostic, LaneHealth, LaneLimits, LanePolicy, MessageId, Outcome, Repeatability,
-    Sendung, SubmissionId, TenantId, WorkItemId, Zeitpunkt,
+    Sendung, SubmissionId, TenantId, WorkItemId, Zeitpunkt, diagnostic::Class,
 };
 use kop_store::{
     AttemptEnd, ClaimedDelivery, DeliveryClaim, Interrupted, Lanes, NewWorkItem, Overdue, StartedAttempt,
@@ -142,7 +142,8 @@ async fn hand_over(engine: &Engine, start: Start) {
         }
     } else {
         // The check of the configuration refuses this; a second lock costs nothing.
-        Said { outcome: Outcome::Reject(wrong_stage()), ..Said::ours(wrong_stage()) }
+        let outcome = Outcome::Reject(wrong_stage());
+        Said { outcome, repeatability: Repeatability::Unsafe, by_receiver: false }
     };
     finish(engine, Some(receiver), started, said).await;
 }
@@ -277,8 +278,9 @@ fn decide(engine: &Engine, receiver: Option<&Receiver>, started: &StartedAttempt
     let schedule = receiver.map(|receiver| receiver.retry).unwrap_or_default();
     // The third clock: no attempt after it.
     let in_time = |pause: Duration| Some(later(now, pause)).filter(|at| *at <= started.give_up_at);
-    let next = |least: Duration| {
-        schedule.pause_after(started.number, spread).and_then(|pause| in_time(pause.max(least)))
+    let next = |problem: &Diagnostic, least: Duration| {
+        let pause = schedule.pause_after(started.number, spread).filter(|_| may_pass(problem));
+        pause.and_then(|pause| in_time(pause.max(least)))
     };
     match said.outcome {
         Outcome::Receipt(receipt) => AttemptEnd::Delivered(receipt),
@@ -290,12 +292,12 @@ fn decide(engine: &Engine, receiver: Option<&Receiver>, started: &StartedAttempt
                 AttemptEnd::GivenUp { work_item: work_item(&problem), problem }
             }
         }
-        Outcome::Retry { after, problem } => match next(after.unwrap_or_default()) {
+        Outcome::Retry { after, problem } => match next(&problem, after.unwrap_or_default()) {
             Some(at) => AttemptEnd::Retry { at, problem },
             None => AttemptEnd::GivenUp { work_item: work_item(&problem), problem },
         },
         Outcome::Reject(problem) => AttemptEnd::Rejected { work_item: work_item(&problem), problem },
-        Outcome::Unknown(problem) => match (said.repeatability, next(Duration::ZERO)) {
+        Outcome::Unknown(problem) => match (said.repeatability, next(&problem, Duration::ZERO)) {
             (Repeatability::Idempotent, Some(at)) => AttemptEnd::Unclear { at, problem },
             // A question needs a ticket, and an attempt of unknown end has none: a person decides.
             (Repeatability::Idempotent | Repeatability::Queryable | Repeatability::Unsafe, _) => {
@@ -303,6 +305,12 @@ fn decide(engine: &Engine, receiver: Option<&Receiver>, started: &StartedAttempt
             }
         },
     }
+}
+
+/// Whether the same bytes may fare better another time. What is wrong with the application or its mapping stays wrong,
+/// whatever a connector says.
+fn may_pass(problem: &Diagnostic) -> bool {
+    !matches!(problem.class, Class::Fachlich | Class::Zuordnung)
 }
 
 fn later(now: Zeitpunkt, pause: Duration) -> Zeitpunkt {
@@ -371,4 +379,25 @@ fn never_confirmed() -> Diagnostic {
         "Der Empfänger hat die Sendung übernommen, ihren Empfang aber nie bestätigt.",
         "The receiver took the message over and never confirmed it.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_must_mend_is_not_tried_again_blindly() {
+        let of = |class| may_pass(&Diagnostic { class, ..takes_long(&overdue()) });
+        assert!(of(Class::Technisch) && of(Class::Struktur));
+        assert!(!of(Class::Fachlich) && !of(Class::Zuordnung));
+    }
+
+    fn overdue() -> Overdue {
+        Overdue {
+            tenant: "nord".parse().unwrap(),
+            delivery_id: DeliveryId(uuid::Uuid::nil()),
+            lane: "amt".to_owned(),
+            since: Zeitpunkt::UNIX_EPOCH,
+        }
+    }
 }
