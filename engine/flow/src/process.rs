@@ -146,7 +146,7 @@ struct Made {
     events: Vec<NewEvent>,
     problems: Vec<(Diagnostic, Option<Origin>)>,
     starts: Vec<Prepared>,
-    /// A message could not be stored for want of room, which passes.
+    /// The store could not be asked or could not take a message, which passes.
     no_room: bool,
 }
 
@@ -183,6 +183,10 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
     let (made_before, corrections) = if claimed.submission.summary.runs > 1 {
         match engine.parts.store.submission(tenant, claimed.submission.summary.submission_id).await {
             Ok(detail) => (detail.messages, detail.corrections),
+            Err(error) if error.passes() => {
+                made.no_room = true;
+                return made;
+            }
             Err(error) => {
                 made.problems.push((error.diagnostic(), None));
                 return made;

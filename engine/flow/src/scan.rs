@@ -157,6 +157,10 @@ pub(crate) async fn look(engine: &Engine, claimed: &mut ClaimedSubmission) -> Lo
     let (tenant, id) = (summary.tenant.clone(), summary.submission_id);
     let past = match engine.parts.store.submission(&tenant, id).await {
         Ok(detail) => Past::of(&detail.events),
+        Err(error) if error.passes() => {
+            let now = engine.now();
+            return Looked::Later(now.checked_add(FIRST_PAUSE).unwrap_or(now), Vec::new());
+        }
         Err(error) => return Looked::Stop(vec![error.diagnostic()], Vec::new()),
     };
     let spread = f64::from(id.0.as_bytes()[15]) / 255.0;
