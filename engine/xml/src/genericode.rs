@@ -14,7 +14,7 @@ use quick_xml::{
 use crate::{
     codelist::{CodeList, ListInfo, Row, Validity},
     licence,
-    xsd::MAX_FILE,
+    xsd::{MAX_FILE, local_name},
 };
 
 const NAMESPACE: &str = "docs.oasis-open.org/codelist/ns/genericode/";
@@ -143,18 +143,13 @@ struct Builder {
     rows: Vec<Row>,
 }
 
-/// The local name.
-fn local(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or(name)
-}
-
 impl Builder {
     fn start(&mut self, tag: &BytesStart<'_>, open: &mut Vec<String>) -> Result<(), Refusal> {
         if open.len() >= MAX_DEPTH {
             return Err(broken(format!("nested deeper than {MAX_DEPTH}")));
         }
         let raw = tag.name();
-        let name = local(raw.as_ref());
+        let name = local_name(raw.as_ref());
         if open.is_empty() && name != "CodeList" {
             return Err(broken("is not a genericode list"));
         }

@@ -8,6 +8,7 @@ use crate::{
     advice,
     libxml2::{Unreadable, Violation},
     paths::Paths,
+    xsd::local_name,
 };
 
 /// Most characters of a detail.
@@ -64,14 +65,14 @@ fn diagnostic(violation: &Violation, paths: Option<&Paths>) -> Diagnostic {
     let attribute = violation.attribute.as_deref().or(named);
     if let Some(attribute) = attribute {
         let slash = if target.is_empty() { "" } else { "/" };
-        target = format!("{target}{slash}@{}", local(attribute));
+        target = format!("{target}{slash}@{}", local_name(attribute));
     }
     let expected = between(message, "Expected is", ")")
         .filter(|_| violation.code == 1871)
         .map(|names| names.trim_start_matches([' ', '(']).trim());
     let expected = expected.map(|names| {
         let names = names.trim_start_matches("one of").trim_start_matches([' ', '(']);
-        names.split(", ").map(|name| local(name.trim())).collect::<Vec<_>>().join(", ")
+        names.split(", ").map(|name| local_name(name.trim())).collect::<Vec<_>>().join(", ")
     });
     let (code, de, en): (&str, String, String) = match violation.code {
         1824 | 1825 | 1826 | 1839 => (
@@ -164,7 +165,7 @@ fn advice(code: i32, message: &str, value: &str) -> Option<String> {
         1840 => advice::for_enumeration(message.rsplit_once('{')?.1, value),
         1824..=1826 => {
             let (_, typ) = message.rsplit_once("type '")?;
-            advice::for_type(local(typ.trim_end_matches(['.', '\'', '\n'])))
+            advice::for_type(local_name(typ.trim_end_matches(['.', '\'', '\n'])))
         }
         1829..=1838 => {
             let (_, limit) = message.rsplit_once("of '")?;
@@ -187,7 +188,7 @@ fn rule(code: i32, message: &str) -> Option<String> {
         });
     }
     let (_, typ) = message.rsplit_once("type '").filter(|_| (1824..=1826).contains(&code))?;
-    Some(format!("Typ {}", shorten(local(typ.trim_end_matches(['.', '\'', '\n'])))))
+    Some(format!("Typ {}", shorten(local_name(typ.trim_end_matches(['.', '\'', '\n'])))))
 }
 
 fn bound(code: i32) -> (&'static str, &'static str) {
@@ -204,11 +205,6 @@ fn bound(code: i32) -> (&'static str, &'static str) {
 fn between<'m>(text: &'m str, before: &str, after: &str) -> Option<&'m str> {
     let (_, rest) = text.split_once(before)?;
     Some(rest.split_once(after)?.0)
-}
-
-/// The name without `{name space}` or prefix.
-fn local(name: &str) -> &str {
-    name.rsplit(['}', ':']).next().unwrap_or(name)
 }
 
 /// One line of bounded length.

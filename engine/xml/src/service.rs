@@ -12,6 +12,8 @@ use quick_xml::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::xsd::local_name;
+
 /// Largest description, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 const MAX_DEPTH: usize = 32;
@@ -202,18 +204,13 @@ struct Operation {
     faults: Vec<String>,
 }
 
-/// The local name.
-fn local(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or(name)
-}
-
 impl Builder {
     fn start(&mut self, tag: &BytesStart<'_>, open: &mut Vec<String>) -> Result<(), String> {
         if open.len() >= MAX_DEPTH {
             return Err(format!("nested deeper than {MAX_DEPTH}"));
         }
         let raw = tag.name();
-        let name = local(raw.as_ref());
+        let name = local_name(raw.as_ref());
         if open.is_empty() && name != "definitions" {
             return Err("is not a WSDL".to_owned());
         }
@@ -233,7 +230,7 @@ impl Builder {
             Ok(None)
         };
         let plain =
-            |wanted: &str| attribute(wanted).map(|value| local(&value.unwrap_or_default()).to_owned());
+            |wanted: &str| attribute(wanted).map(|value| local_name(&value.unwrap_or_default()).to_owned());
         let path: Vec<&str> = open.iter().map(String::as_str).collect();
         match path[..] {
             ["definitions"] => self.name = attribute("name")?.unwrap_or_default(),
@@ -249,7 +246,7 @@ impl Builder {
             ["definitions", "types", "schema", "complexType", .., "element"] => {
                 let named = attribute("ref")?.or(attribute("name")?);
                 let elements = self.types.entry(self.typ.clone()).or_default();
-                elements.extend(named.map(|name| local(&name).to_owned()));
+                elements.extend(named.map(|name| local_name(&name).to_owned()));
                 self.count()?;
             }
             ["definitions", "message"] => {
@@ -258,8 +255,8 @@ impl Builder {
             }
             ["definitions", "message", "part"] => {
                 let part = match (attribute("element")?, attribute("type")?) {
-                    (Some(element), _) => Some(Part::Element(local(&element).to_owned())),
-                    (None, Some(typ)) => Some(Part::Type(local(&typ).to_owned())),
+                    (Some(element), _) => Some(Part::Element(local_name(&element).to_owned())),
+                    (None, Some(typ)) => Some(Part::Type(local_name(&typ).to_owned())),
                     (None, None) => None,
                 };
                 self.messages.entry(self.message.clone()).or_default().extend(part);

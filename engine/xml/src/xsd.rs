@@ -19,6 +19,11 @@ pub(crate) const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Largest schema document.
 pub(crate) const MAX_FILE: usize = 16 << 20;
+
+/// The name without `{name space}` or prefix.
+pub(crate) fn local_name(name: &str) -> &str {
+    name.rsplit(['}', ':']).next().unwrap_or(name)
+}
 const MAX_DEPTH: usize = 128;
 const MAX_NODES: usize = 400_000;
 
