@@ -13,6 +13,12 @@ use kop_tenant::InstanceConfig;
 
 use crate::{commands::messages::pick, machine::MachineClock, problems};
 
+/// The configuration of an instance whose data folder holds everything.
+fn kept_here(folder: &Path) -> Result<InstanceConfig, Vec<Diagnostic>> {
+    let config = InstanceConfig::load(folder)?;
+    if config.database.is_some() { Err(vec![kept_elsewhere()]) } else { Ok(config) }
+}
+
 /// Backs the data folder up into a folder.
 pub(crate) fn backup(
     folder: &Path,
@@ -21,13 +27,10 @@ pub(crate) fn backup(
     json: bool,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
-    let config = match InstanceConfig::load(folder) {
+    let config = match kept_here(folder) {
         Ok(config) => config,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    if config.database.is_some() {
-        return problems::print(&[kept_elsewhere()], lang, json, out);
-    }
     let now = kop_core::Clock::now(&MachineClock);
     let summary = match kop_store::backup(&config.data_dir, target, now) {
         Ok(summary) => summary,
@@ -63,13 +66,10 @@ pub(crate) fn restore(
     json: bool,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
-    let config = match InstanceConfig::load(folder) {
+    let config = match kept_here(folder) {
         Ok(config) => config,
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    if config.database.is_some() {
-        return problems::print(&[kept_elsewhere()], lang, json, out);
-    }
     let summary = match kop_store::restore(source, &config.data_dir) {
         Ok(summary) => summary,
         Err(error) => {
