@@ -19,7 +19,7 @@ use std::{
 
 use kop_bench::{
     Error,
-    instance::{Instance, workspace},
+    instance::{Instance, copy_folder, workspace},
     libxml2,
     measure::{Subject, Times, repeat, take_long_turns, take_turns},
     prepared::Prepared,
@@ -258,7 +258,7 @@ fn check(root: &Path) -> Result<(), Error> {
     let mut settings = fs::read_to_string(example.join("mandanten/musterstadt/mandant.toml"))?;
     for number in 0..MAPPINGS {
         let name = format!("bauantrag-{number}");
-        copy(&workspace().join("mappings/bauantrag-xbau"), &tenant.join("zuordnungen").join(&name))?;
+        copy_folder(&workspace().join("mappings/bauantrag-xbau"), &tenant.join("zuordnungen").join(&name))?;
         write!(
             settings,
             "\n[[route]]\nname = \"{name}\"\nwenn = {{ formular = [\"{name}\"] }}\n[[route.ziel]]\n\
@@ -285,20 +285,6 @@ fn check(root: &Path) -> Result<(), Error> {
         show(row, 1e3, "ms");
     }
     mark(times[0].median <= 2e6, "kop check; Ziel ≤ 2 s");
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
     Ok(())
 }
 

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{Error, instance::workspace};
+use crate::{
+    Error,
+    instance::{copy_folder, workspace},
+};
 
 /// The tenant's folder of the only receiver.
 const OUT: &str = "ausgang/bauaufsicht";
@@ -31,7 +34,7 @@ impl LoadInstance {
         let own = Self { root };
         let example = workspace().join("examples/musterstadt");
         let mapping = own.folder().join("mandanten/musterstadt/zuordnungen/bauantrag-xbau");
-        copy(&workspace().join("mappings/bauantrag-xbau"), &mapping)?;
+        copy_folder(&workspace().join("mappings/bauantrag-xbau"), &mapping)?;
         for library in ["mappings", "xoev-schemas"] {
             std::os::unix::fs::symlink(workspace().join(library), own.root.path().join(library))?;
         }
@@ -204,18 +207,4 @@ fn replaced(text: &str, from: &str, to: &str) -> Result<String, Error> {
     } else {
         Err(format!("fehlt im Beispiel: {from}").into())
     }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
