@@ -75,11 +75,26 @@ impl Disk {
     /// # Errors
     /// When it cannot be filled.
     pub fn fill(&self, free: u64) -> Result<(), Error> {
+        let mut reason = String::new();
+        for _ in 0..100 {
+            let length = self.available()?.saturating_sub(free);
+            if length == 0 {
+                return Ok(());
+            }
+            let filled = fs::metadata(self.ballast()).map_or(0, |ballast| ballast.len());
+            let mut fallocate = Command::new("fallocate");
+            fallocate.args(["--offset", &filled.to_string(), "--length", &length.to_string()]);
+            // Whoever writes beside may have been faster; then there is less left to take.
+            reason = run(fallocate.arg(self.ballast())).err().unwrap_or_default();
+        }
+        Err(format!("nicht zu füllen: {reason}").into())
+    }
+
+    /// Bytes that files may still take.
+    fn available(&self) -> Result<u64, Error> {
         let output = Command::new("df").args(["--output=avail", "-B1"]).arg(self.path()).output()?;
         let text = String::from_utf8(output.stdout)?;
-        let available: u64 = text.lines().last().unwrap_or_default().trim().parse()?;
-        let length = available.saturating_sub(free).to_string();
-        Ok(run(Command::new("fallocate").args(["--length", &length]).arg(self.ballast()))?)
+        Ok(text.lines().last().unwrap_or_default().trim().parse()?)
     }
 
     /// Removes what [`Disk::fill`] put there.

@@ -30,6 +30,8 @@ async fn a_full_disk_costs_time_and_nothing_else() -> Result<(), Error> {
     let recorder = Recorder::start(chance.next()).await?;
     let instance = Instance::of_example("musterstadt")?;
     configure(&instance, &recorder)?;
+    // The door that closes before the disk is full has a test of its own; here the disk itself says no.
+    instance.edit("kop.toml", |text| format!("{text}\n[rueckstau]\nfrei_mb = 0\n"))?;
     disk::link_to_disk(&disk, &instance.folder().join("daten"))?;
     let mut server = instance.serve().await?;
     let driver = Driver::start(server.base(), COUNT, 600, chance.next(), true)?;
