@@ -20,7 +20,7 @@ test: deps ## all tests; those that need ../shared say so when it is missing
 	$(CARGO) build --locked --release --package kop-cli
 	target=$$($(CARGO) metadata --locked --format-version 1 --no-deps | sed -E 's/.*"target_directory":"([^"]*)".*/\1/') && \
 	KOP_BIN="$${KOP_BIN:-$$target/debug/kop}" KOP_BIN_RELEASE="$${KOP_BIN_RELEASE:-$$target/release/kop}" \
-		$(CARGO) test --locked --workspace
+		$(CARGO) test --locked --workspace --no-fail-fast
 
 check: deps ## format, lints, documentation, licences and banned crates
 	$(CARGO) fmt --all --check

@@ -166,11 +166,11 @@ fn flatten_xml(xml: &[u8]) -> Result<Vec<Line>, Diagnostic> {
                 Err(error) => return Err(broken(&error)),
             },
             Event::DocType(_) => return Err(malformed("DOCTYPE")),
-            Event::Eof => break,
+            Event::Eof if path.is_empty() => return Ok(lines),
+            Event::Eof => return Err(malformed("ends in the middle of an element")),
             _ => {}
         }
     }
-    Ok(lines)
 }
 
 fn flatten_json(value: &Value, path: String, lines: &mut Vec<Line>) {
@@ -221,6 +221,8 @@ mod tests {
         ] {
             assert!(!compare_xml(expected, other).unwrap().is_empty(), "{}", String::from_utf8_lossy(other));
         }
+        let cut_off = expected.strip_suffix(b"</a:r>").unwrap();
+        assert!(compare_xml(cut_off, same).is_err() && compare_xml(expected, b"<r>").is_err());
     }
 
     #[test]

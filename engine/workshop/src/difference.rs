@@ -135,7 +135,8 @@ fn xml(bytes: &[u8]) -> Result<Values, Diagnostic> {
                 Err(error) => return Err(broken(&error)),
             },
             Event::DocType(_) => return Err(malformed("DOCTYPE")),
-            Event::Eof => return Ok(found),
+            Event::Eof if open.is_empty() => return Ok(found),
+            Event::Eof => return Err(malformed("ends in the middle of an element")),
             _ => {}
         }
     }
