@@ -14,7 +14,8 @@ use rusqlite::Connection;
 use super::Spread;
 use crate::Error;
 
-const TABLES: [&str; 6] = ["vorgang", "submission", "message", "delivery", "attempt", "event"];
+const TABLES: [&str; 8] =
+    ["vorgang", "submission", "submission_content", "message", "delivery", "attempt", "event", "blob_ref"];
 /// Columns that hold a UUID of ours.
 const IDS: [&str; 7] = [
     "vorgang_id",

@@ -22,7 +22,7 @@ pub struct Reception(pub Arc<Engine>);
 #[async_trait]
 impl Inbox for Reception {
     async fn blob(&self, tenant: &TenantId) -> Result<Box<dyn BlobSink>, Refusal> {
-        let writer = self.0.parts.blobs.writer(tenant).await.map_err(|error| refusal(&error))?;
+        let writer = self.0.parts.blobs.writer(tenant);
         Ok(Box::new(Sink(writer)))
     }
 

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Files by content: `<root>/<tenant>/<2 hex>/<sha-256>`. A file is complete and synced before its name
-//! exists, so a row that names it can trust it; what is read is checked against its name. This module must
-//! not know what the bytes mean.
+//! exists, or complete and kept in the [`journal`] before anybody is told of it, so a row that names it can trust it;
+//! what is read is checked against its name. This module must not know what the bytes mean.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,11 +27,14 @@ use crate::{
 
 mod collect;
 mod gate;
+mod journal;
 mod read;
 mod reseal;
+mod small;
 
 pub use collect::{Collector, Removed, SHORTEST_GRACE};
 use gate::Gate;
+use journal::Journal;
 pub use read::BlobReader;
 pub use reseal::Resealed;
 
@@ -52,6 +56,7 @@ struct Shared {
     next: AtomicU64,
     gate: Gate,
     keys: Arc<dyn Keys>,
+    journal: OnceLock<Journal>,
 }
 
 impl BlobStore {
@@ -59,13 +64,28 @@ impl BlobStore {
     pub(crate) fn new(root: &Path, keys: Arc<dyn Keys>) -> Result<Self, StoreError> {
         create_dirs(&root.join(UNFINISHED))?;
         let gate = Gate::new(root)?;
-        Ok(Self(Arc::new(Shared { root: root.to_owned(), next: AtomicU64::new(0), gate, keys })))
+        let (next, journal) = (AtomicU64::new(0), OnceLock::new());
+        Ok(Self(Arc::new(Shared { root: root.to_owned(), next, gate, keys, journal })))
     }
 
     /// Removes what an earlier process left unfinished. Only for the one process that serves.
     pub(crate) fn remove_unfinished(&self) -> Result<(), StoreError> {
         for entry in fs::read_dir(self.0.root.join(UNFINISHED))? {
             fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+
+    /// Puts back what an earlier process kept in its journal, and keeps small files in one from now on. Only for the one
+    /// process that serves.
+    pub(crate) fn keep_journal(&self) -> Result<(), StoreError> {
+        self.journal_of_pieces(journal::OLDEST)
+    }
+
+    fn journal_of_pieces(&self, oldest: Duration) -> Result<(), StoreError> {
+        journal::recover(&self.0)?;
+        if let Some(journal) = Journal::start(&self.0.root, oldest)? {
+            self.0.journal.get_or_init(|| journal);
         }
         Ok(())
     }
@@ -77,20 +97,13 @@ impl BlobStore {
     }
 
     /// A new blob. Nothing is kept unless [`BlobWriter::finish`] returns.
-    pub async fn writer(&self, tenant: &TenantId) -> Result<BlobWriter, StoreError> {
-        // The file is created up front, so that a full or read-only disk shows before anything was received.
-        let (store, of) = (self.0.clone(), tenant.clone());
-        let file = blocking(move || Unfinished::create(&store, store.keys.ring(&of)?)).await?;
-        Ok(self.writer_into(tenant, Some(file)))
-    }
-
-    fn writer_into(&self, tenant: &TenantId, file: Option<Unfinished>) -> BlobWriter {
+    pub fn writer(&self, tenant: &TenantId) -> BlobWriter {
         BlobWriter {
             store: self.0.clone(),
             tenant: tenant.clone(),
             waiting: Vec::new(),
             waiting_len: 0,
-            file: Progress::Idle(file),
+            file: Progress::Idle(None),
         }
     }
 
@@ -117,7 +130,7 @@ impl BlobStore {
 
     /// Stores bytes that are in memory already.
     pub async fn put(&self, tenant: &TenantId, bytes: Bytes) -> Result<BlobRef, StoreError> {
-        let mut writer = self.writer_into(tenant, None);
+        let mut writer = self.writer(tenant);
         writer.write(bytes).await?;
         writer.finish().await
     }
@@ -205,7 +218,18 @@ impl BlobWriter {
     /// Makes the file durable under its hash.
     pub async fn finish(mut self) -> Result<BlobRef, StoreError> {
         let file = self.idle().await?;
-        let (store, tenant, chunks) = (self.store, self.tenant, self.waiting);
+        let (tenant, mut chunks) = (self.tenant, self.waiting);
+        if let (Some(journal), None, 0..=small::LARGEST) = (self.store.journal.get(), &file, self.waiting_len)
+        {
+            let whole = if let [one] = &chunks[..] { one.clone() } else { chunks.concat().into() };
+            let (store, of, bytes) = (self.store.clone(), tenant.clone(), whole.clone());
+            if let Some((blob, record)) = blocking(move || small::publish(&store, &of, &bytes)).await? {
+                journal.keep(record).await?;
+                return Ok(blob);
+            }
+            chunks = vec![whole];
+        }
+        let store = self.store;
         blocking(move || append(&store, &tenant, file, &chunks)?.publish(&store, &tenant)).await
     }
 
@@ -397,6 +421,15 @@ fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Makes a file's bytes durable, and of what is known about it only what reading them needs.
+fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(feature = "mutants")]
+    if crate::mutant::files_unsynced() {
+        return Ok(());
+    }
+    file.sync_data()
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -430,7 +463,7 @@ mod tests {
     async fn what_was_written_in_pieces_is_read_back_whole_and_kept_once() {
         let (folder, store, tenant) = store();
         let content: Vec<u8> = (0..3 * CHUNK + 17).map(|n| (n % 251) as u8).collect();
-        let mut writer = store.writer(&tenant).await.unwrap();
+        let mut writer = store.writer(&tenant);
         for piece in content.chunks(10_007) {
             writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
         }
@@ -455,7 +488,7 @@ mod tests {
     async fn a_dropped_writer_leaves_nothing() {
         let (folder, store, tenant) = store();
         for pieces in [0, 1, 5] {
-            let mut writer = store.writer(&tenant).await.unwrap();
+            let mut writer = store.writer(&tenant);
             for _ in 0..pieces {
                 writer.write(Bytes::from(vec![7; CHUNK])).await.unwrap();
             }

@@ -23,7 +23,7 @@ pub struct DataFolder {
 
 impl DataFolder {
     /// Opens a data folder as the one process that processes and delivers. Creates it, migrates the database,
-    /// ends the leases of an earlier process and removes its unfinished files.
+    /// ends the leases of an earlier process, removes its unfinished files and puts back what it kept in its journal.
     ///
     /// # Errors
     /// [`StoreError::InUse`] when another process serves; [`StoreError::NewerSchema`]; the disk's own.
@@ -32,6 +32,7 @@ impl DataFolder {
         let blobs = BlobStore::new(&folder.join(BLOBS), keys.clone())?;
         let store = SqliteStore::serve(folder)?;
         blobs.remove_unfinished()?;
+        blobs.keep_journal()?;
         Ok(Self { store: SealedStore::new(Arc::new(store), keys), blobs })
     }
 

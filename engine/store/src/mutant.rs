@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Mistakes on purpose, only with the feature `mutants`: the crash test has to find them. `KOP_MUTANT=nosync` leaves
 //! nothing on the disk that the system did not write by itself, `nosync-blobs` does so with files alone.
+//! `noreplay` forgets at its start what the files' journal kept.
 
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ pub(crate) fn database_unsynced() -> bool {
 /// Whether files and folders go without syncs.
 pub(crate) fn files_unsynced() -> bool {
     is("nosync") || is("nosync-blobs")
+}
+
+/// Whether a start leaves the files' journal unread.
+pub(crate) fn forgets_the_journal() -> bool {
+    is("noreplay")
 }
 
 /// Whether everybody is answered before the COMMIT.

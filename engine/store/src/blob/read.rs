@@ -119,6 +119,22 @@ impl Reading {
     }
 }
 
+/// Whether a content can be read and is what it should be.
+pub(super) fn whole(store: &Shared, tenant: &TenantId, blob: &BlobRef) -> bool {
+    let read = || -> Result<(), StoreError> {
+        let mut reading = Reading::open(store, tenant, blob)?;
+        let mut chunk = Vec::new();
+        loop {
+            chunk.clear();
+            reading.next(&mut chunk)?;
+            if reading.left == 0 {
+                return Ok(());
+            }
+        }
+    };
+    read().is_ok()
+}
+
 /// The header of a sealed file.
 pub(super) fn read_header(file: &mut File) -> Result<[u8; HEADER], StoreError> {
     let mut header = [0; HEADER];

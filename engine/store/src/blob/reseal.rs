@@ -48,7 +48,7 @@ impl BlobStore {
     async fn seal(&self, tenant: &TenantId, sha256: ContentHash) -> Result<bool, StoreError> {
         let Ok(meta) = fs::metadata(self.0.path(tenant, &sha256)) else { return Ok(false) };
         let blob = BlobRef { sha256, size: meta.len() };
-        let mut writer = self.writer(tenant).await?;
+        let mut writer = self.writer(tenant);
         let (store, from) = (self.0.clone(), tenant.clone());
         let mut reading = Some(blocking(move || read::Reading::open(&store, &from, &blob)).await?);
         while let Some(mut open) = reading.take() {

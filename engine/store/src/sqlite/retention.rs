@@ -138,7 +138,7 @@ fn contents(conn: &Connection, tenant: &str, submission: &str, now: Zeitpunkt) -
         blob: BlobRef { sha256: ContentHash::of(b""), size: 0 },
     };
     conn.prepare_cached(
-        "UPDATE submission SET document = x'', payload = '[]', content_deleted_at = ?3
+        "UPDATE submission SET content_deleted_at = ?3
          WHERE tenant = ?1 AND submission_id = ?2",
     )?
     .execute((tenant, submission, row::micros(now)))?;
@@ -147,6 +147,7 @@ fn contents(conn: &Connection, tenant: &str, submission: &str, now: Zeitpunkt) -
     )?
     .execute((tenant, submission, row::json(&nothing)?))?;
     for statement in [
+        "DELETE FROM submission_content WHERE tenant = ?1 AND submission_id = ?2",
         "UPDATE delivery SET ticket = NULL WHERE tenant = ?1 AND submission_id = ?2",
         "UPDATE attempt SET problem = NULL WHERE tenant = ?1 AND delivery_id IN
              (SELECT delivery_id FROM delivery WHERE tenant = ?1 AND submission_id = ?2)",

@@ -116,7 +116,8 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<SubmissionSummary> {
 /// A whole submission.
 pub(super) fn submission(conn: &Connection, tenant: &str, id: &str) -> rusqlite::Result<SubmissionRecord> {
     conn.prepare_cached(&format!(
-        "SELECT {SUMMARY}, s.content_hash, s.document, s.payload FROM submission s
+        "SELECT {SUMMARY}, s.content_hash, coalesce(c.document, x''), coalesce(c.payload, '[]')
+         FROM submission s LEFT JOIN submission_content c USING (tenant, submission_id)
          WHERE s.tenant = ?1 AND s.submission_id = ?2"
     ))?
     .query_row((tenant, id), |row| {

@@ -44,8 +44,8 @@ pub(super) fn accept(conn: &Connection, new: NewSubmission, now: Zeitpunkt) -> R
     .execute((tenant, new.vorgang_id.to_string(), &assigned.vorgangsnummer, row::micros(now)))?;
     conn.prepare_cached(
         "INSERT INTO submission (tenant, submission_id, vorgang_id, vorgangsnummer, source, idem_key, content_hash,
-             vendor_id, form_id, form_name, received_at, state, due_at, payload, document)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'eingegangen', ?11, ?12, ?13)",
+             vendor_id, form_id, form_name, received_at, state, due_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'eingegangen', ?11)",
     )?
     .execute((
         tenant,
@@ -59,9 +59,11 @@ pub(super) fn accept(conn: &Connection, new: NewSubmission, now: Zeitpunkt) -> R
         &new.form_id,
         &new.form_name,
         row::micros(now),
-        row::json(&new.payload)?,
-        document,
     ))?;
+    conn.prepare_cached(
+        "INSERT INTO submission_content (tenant, submission_id, payload, document) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute((tenant, new.submission_id.to_string(), row::json(&new.payload)?, document))?;
     blob_refs::add(conn, &new.tenant, new.submission_id, new.payload.iter().map(|part| &part.blob))?;
     let timeline = Timeline::new(conn, &new.tenant, new.submission_id, now);
     let params = json!({ "vorgangsnummer": assigned.vorgangsnummer, "quelle": new.source });
@@ -306,7 +308,7 @@ pub(super) fn rewrite(conn: &Connection, tenant: &TenantId, rewritten: &Rewritte
     retention::has_contents(conn, tenant, rewritten.submission_id)?;
     let (tenant, submission) = (tenant.as_str(), rewritten.submission_id.to_string());
     conn.prepare_cached(
-        "UPDATE submission SET document = ?3, payload = ?4 WHERE tenant = ?1 AND submission_id = ?2",
+        "UPDATE submission_content SET document = ?3, payload = ?4 WHERE tenant = ?1 AND submission_id = ?2",
     )?
     .execute((tenant, &submission, &rewritten.document, row::json(&rewritten.payload)?))?;
     for (message, main, parts) in &rewritten.messages {

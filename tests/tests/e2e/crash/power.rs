@@ -34,6 +34,12 @@ async fn the_ledger_finds_files_that_are_not_synced() -> Result<(), Error> {
     goes_red(plan, &["beschädigt"]).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ledger_finds_a_start_that_forgets_the_journal() -> Result<(), Error> {
+    let Some(plan) = plan(2)?.and_then(|plan| plan.with_mistake("noreplay")) else { return Ok(()) };
+    goes_red(plan, &["beschädigt"]).await
+}
+
 fn plan(cuts: usize) -> Result<Option<Plan>, Error> {
     Ok(match Disk::new(SIZE)? {
         Ok(disk) => Some(Plan { disk: Some(disk), ..Plan::kills(cuts) }),
