@@ -58,7 +58,7 @@ fn main() -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut report =
         Report { machine: machine()?, mapping, message, fsync: [fsync, fsync], ..Report::default() };
-    runtime.block_on(measure(&kop, &mut report, short))?;
+    runtime.block_on(measure(&kop, root.path(), &mut report, short))?;
     report.fsync[1] = fsync_median(root.path())?;
     report.others = format!("{load} und {}", load_average()?);
     println!("{}", report.page());
@@ -69,14 +69,14 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-async fn measure(kop: &Path, report: &mut Report, short: bool) -> Result<(), Error> {
-    floods(kop, report, short).await?;
+async fn measure(kop: &Path, root: &Path, report: &mut Report, short: bool) -> Result<(), Error> {
+    floods(kop, root, report, short).await?;
     if short {
         return Ok(());
     }
-    rates(kop, report).await?;
-    report.reloads = reloads(kop).await?;
-    report.stored = growing(kop).await?;
+    rates(kop, root, report).await?;
+    report.reloads = reloads(kop, root).await?;
+    report.stored = growing(kop, root).await?;
     Ok(())
 }
 
@@ -109,7 +109,7 @@ fn mapping_costs(folder: &Path) -> Result<(f64, usize), Error> {
 }
 
 /// As fast as it goes: engine to HTTP, floor to HTTP, engine to folders, in turns.
-async fn floods(kop: &Path, report: &mut Report, short: bool) -> Result<(), Error> {
+async fn floods(kop: &Path, root: &Path, report: &mut Report, short: bool) -> Result<(), Error> {
     #[allow(clippy::cast_sign_loss, reason = "both factors are positive")]
     let turns = (turns_per_microsecond() * report.mapping) as u64;
     let mut http = Flood { name: "Engine, HTTP", rates: Vec::new() };
@@ -119,23 +119,23 @@ async fn floods(kop: &Path, report: &mut Report, short: bool) -> Result<(), Erro
     for round in 0..setting("BENCH_ROUNDS", 3)? {
         eprintln!("so schnell es geht, Runde {}", round + 1);
         let receiver = Receiver::start().await?;
-        let instance = LoadInstance::new(Some(receiver.address))?;
+        let instance = LoadInstance::new(root, Some(receiver.address))?;
         let server = instance.serve(kop)?;
         http.rates.push(flood(&server, count, || receiver.count()).await?);
         report.memory = report.memory.max(server.memory()?);
         drop(server);
 
         let receiver = Receiver::start().await?;
-        let folder = tempfile::tempdir()?;
+        let folder = tempfile::tempdir_in(root)?.keep();
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let (data, message) = (folder.path().join("daten"), report.message);
+        let (data, message) = (folder.join("daten"), report.message);
         let boden = Floor { data, address, receiver: receiver.address, turns, message };
-        let server = boden.start(folder.path())?;
+        let server = boden.start(&folder)?;
         floor.rates.push(flood(&server, count, || receiver.count()).await?);
         drop(server);
 
         if !short {
-            let instance = LoadInstance::new(None)?;
+            let instance = LoadInstance::new(root, None)?;
             let server = instance.serve(kop)?;
             folders.rates.push(flood(&server, count / 2, || instance.finished()).await?);
             report.memory = report.memory.max(server.memory()?);
@@ -181,12 +181,12 @@ async fn wait_for(delivered: &impl Fn() -> usize, count: usize, server: &Running
     Ok(())
 }
 
-async fn rates(kop: &Path, report: &mut Report) -> Result<(), Error> {
+async fn rates(kop: &Path, root: &Path, report: &mut Report) -> Result<(), Error> {
     let length = Duration::from_secs(setting("BENCH_SECONDS", 8)?.into());
     for rate in [100, 300, 600, 1000, 1500, 2000] {
         eprintln!("{rate}/s nach HTTP");
         let receiver = Receiver::start().await?;
-        let instance = LoadInstance::new(Some(receiver.address))?;
+        let instance = LoadInstance::new(root, Some(receiver.address))?;
         let server = instance.serve(kop)?;
         Generator::new(server.address, 900_000)?.flood(50, 8).await;
         wait_for(&|| receiver.count(), 50, &server).await?;
@@ -201,7 +201,7 @@ async fn rates(kop: &Path, report: &mut Report) -> Result<(), Error> {
     }
     for rate in [100, 300, 600, 1000] {
         eprintln!("{rate}/s in Ordner");
-        let instance = LoadInstance::new(None)?;
+        let instance = LoadInstance::new(root, None)?;
         let server = instance.serve(kop)?;
         Generator::new(server.address, 900_000)?.flood(50, 8).await;
         wait_for(&|| instance.finished(), 50, &server).await?;
@@ -236,10 +236,10 @@ fn at_rate(
 }
 
 /// Configuration and mapping change ten times while applications come in.
-async fn reloads(kop: &Path) -> Result<(Vec<f64>, usize), Error> {
+async fn reloads(kop: &Path, root: &Path) -> Result<(Vec<f64>, usize), Error> {
     eprintln!("neue Zuordnungen im Betrieb");
     let receiver = Receiver::start().await?;
-    let instance = LoadInstance::new(Some(receiver.address))?;
+    let instance = LoadInstance::new(root, Some(receiver.address))?;
     let server = instance.serve(kop)?;
     let generator = Generator::new(server.address, 0)?;
     let load = tokio::spawn(async move { generator.at_rate(100, Duration::from_secs(6)).await });
@@ -254,10 +254,10 @@ async fn reloads(kop: &Path) -> Result<(Vec<f64>, usize), Error> {
 }
 
 /// What an application costs, and how long a search takes, while more and more is stored.
-async fn growing(kop: &Path) -> Result<Vec<Stored>, Error> {
+async fn growing(kop: &Path, root: &Path) -> Result<Vec<Stored>, Error> {
     let most = setting("BENCH_STORED", 1_000_000)?;
     let receiver = Receiver::start().await?;
-    let instance = LoadInstance::new(Some(receiver.address))?;
+    let instance = LoadInstance::new(root, Some(receiver.address))?;
     let mut number = 0;
     let mut there = 1;
     let mut rows = Vec::new();

@@ -21,22 +21,23 @@ const CONFIG: &str = "mandanten/musterstadt/mandant.toml";
 /// The example with one route to one receiver, and a mapping whose message names no file: what is measured is the
 /// message.
 pub struct LoadInstance {
-    root: tempfile::TempDir,
+    root: PathBuf,
 }
 
 impl LoadInstance {
-    /// A fresh one. `receiver`: over HTTP to there; without it into folders.
+    /// A fresh one below a folder, where it stays: ext4 makes files slowly in the minutes after many were deleted.
+    /// `receiver`: over HTTP to there; without it into folders.
     ///
     /// # Errors
     /// When the example is not what it was.
-    pub fn new(receiver: Option<SocketAddr>) -> Result<Self, Error> {
-        let root = tempfile::tempdir()?;
+    pub fn new(below: &Path, receiver: Option<SocketAddr>) -> Result<Self, Error> {
+        let root = tempfile::tempdir_in(below)?.keep();
         let own = Self { root };
         let example = workspace().join("examples/musterstadt");
         let mapping = own.folder().join("mandanten/musterstadt/zuordnungen/bauantrag-xbau");
         copy_folder(&workspace().join("mappings/bauantrag-xbau"), &mapping)?;
         for library in ["mappings", "xoev-schemas"] {
-            std::os::unix::fs::symlink(workspace().join(library), own.root.path().join(library))?;
+            std::os::unix::fs::symlink(workspace().join(library), own.root.join(library))?;
         }
         fs::copy(example.join("kop.toml"), own.folder().join("kop.toml"))?;
         let mut config = replaced(
@@ -69,7 +70,7 @@ impl LoadInstance {
 
     /// The instance's folder.
     pub fn folder(&self) -> PathBuf {
-        self.root.path().join("examples/musterstadt")
+        self.root.join("examples/musterstadt")
     }
 
     /// Where the data are.
@@ -85,7 +86,7 @@ impl LoadInstance {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(kop);
         command.arg("--instanz").arg(self.folder()).args(["serve", "--adresse", &address.to_string()]);
-        Running::start(&mut command, address, self.root.path().join("serve.log"))
+        Running::start(&mut command, address, self.root.join("serve.log"))
     }
 
     /// Writes the tenant's configuration anew, changed by nothing but a comment.

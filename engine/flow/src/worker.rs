@@ -2,12 +2,18 @@
 //! Keeps submissions and deliveries moving: wakes up when something was stored or has become due, and looks
 //! again at short intervals, so that a lost wake-up costs time and nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{deliver, engine::Engine, process};
+
+/// What a dead process left and what takes too long is looked for this often: nobody waits for it by the second.
+const LOOK_FOR_LATE: Duration = Duration::from_millis(500);
 
 /// How much at once.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +49,19 @@ impl Worker {
         let tracker = TaskTracker::new();
         let processing = Arc::new(Semaphore::new(self.options.processing));
         let deliveries = Arc::new(Semaphore::new(self.options.deliveries));
+        let mut looked = None::<Instant>;
         while !stop.is_cancelled() {
-            let mut busy = false;
-            busy |= self.start_processing(&tracker, &processing).await;
-            busy |= self.start_deliveries(&tracker, &deliveries).await;
-            deliver::tell_overdue(&self.engine).await;
+            // Together, so that the store commits them together.
+            let (processed, delivered) = tokio::join!(
+                self.start_processing(&tracker, &processing),
+                self.start_deliveries(&tracker, &deliveries)
+            );
+            let mut busy = processed || delivered;
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK_FOR_LATE) {
+                looked = Some(Instant::now());
+                busy |= self.recover(&tracker, deliveries.available_permits()).await;
+                deliver::tell_overdue(&self.engine).await;
+            }
             if busy {
                 continue;
             }
@@ -101,20 +115,26 @@ impl Worker {
             return false;
         }
         let mut some = false;
-        for interrupted in deliver::recover(&self.engine, free as u32).await {
-            let engine = self.engine.clone();
-            tracker.spawn(async move {
-                deliver::after_interruption(&engine, interrupted).await;
-                engine.wake.ring();
-            });
-            some = true;
-        }
         for claimed in deliver::claim(&self.engine, free as u32, None).await {
             let Ok(slot) = slots.clone().try_acquire_owned() else { break };
             let engine = self.engine.clone();
             tracker.spawn(async move {
                 deliver::attempt(&engine, claimed).await;
                 drop(slot);
+                engine.wake.ring();
+            });
+            some = true;
+        }
+        some
+    }
+
+    /// Ends attempts that a process which is gone had started.
+    async fn recover(&self, tracker: &TaskTracker, free: usize) -> bool {
+        let mut some = false;
+        for interrupted in deliver::recover(&self.engine, free as u32).await {
+            let engine = self.engine.clone();
+            tracker.spawn(async move {
+                deliver::after_interruption(&engine, interrupted).await;
                 engine.wake.ring();
             });
             some = true;

@@ -28,7 +28,7 @@ use std::{
 
 use async_trait::async_trait;
 use kop_core::{AttemptId, ContentHash, LaneHealth, SubmissionId, TenantId, WorkItemId, clock::Zeitpunkt};
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 
 use self::{readers::Readers, writer::Writer};
 use crate::{
@@ -154,9 +154,11 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(128);
+    // Else a statement with a partial index in sight is planned anew for each new value.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
-         PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;",
+         PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;",
     )?;
     #[cfg(feature = "mutants")]
     if crate::mutant::database_unsynced() {

@@ -96,15 +96,15 @@ impl Drop for Writer {
 fn write(conn: &Connection, mut waiting: mpsc::Receiver<Job>, commits: &AtomicU64) {
     while let Some(first) = waiting.blocking_recv() {
         let before = conn.total_changes();
-        if let Err(error) = conn.execute_batch("BEGIN IMMEDIATE") {
-            first(Err(error.into())).1(Ok(()));
+        if let Err(error) = run(conn, "BEGIN IMMEDIATE") {
+            first(Err(error)).1(Ok(()));
             continue;
         }
         let (answers, lost) = run_group(conn, first, &mut waiting);
         #[cfg(feature = "mutants")]
         let answers = answer_early(answers);
         let outcome = match lost {
-            None => conn.execute_batch("COMMIT").map_err(StoreError::from),
+            None => run(conn, "COMMIT"),
             Some(error) => Err(error),
         };
         match &outcome {
@@ -125,6 +125,12 @@ fn write(conn: &Connection, mut waiting: mpsc::Receiver<Job>, commits: &AtomicU6
     }
 }
 
+/// Runs a statement that is parsed once.
+fn run(conn: &Connection, statement: &str) -> Result<(), StoreError> {
+    conn.prepare_cached(statement)?.execute([])?;
+    Ok(())
+}
+
 /// Runs the steps that wait. The error says that the transaction as a whole is lost.
 fn run_group(
     conn: &Connection,
@@ -134,8 +140,7 @@ fn run_group(
     let mut answers = Vec::new();
     let mut next = Some(first);
     while let Some(job) = next {
-        if let Err(error) = conn.execute_batch("SAVEPOINT step") {
-            let error = StoreError::from(error);
+        if let Err(error) = run(conn, "SAVEPOINT step") {
             answers.push(job(Err(error.clone())).1);
             return (answers, Some(error));
         }
@@ -146,9 +151,9 @@ fn run_group(
             // Most of them are innocent, and may come again.
             return (answers, Some(StoreError::Busy));
         }
-        let end = if keep { "RELEASE step" } else { "ROLLBACK TO step; RELEASE step" };
-        if let Err(error) = conn.execute_batch(end) {
-            return (answers, Some(error.into()));
+        let undone = if keep { Ok(()) } else { run(conn, "ROLLBACK TO step") };
+        if let Err(error) = undone.and_then(|()| run(conn, "RELEASE step")) {
+            return (answers, Some(error));
         }
         next = if answers.len() < GROUP { waiting.try_recv().ok() } else { None };
     }
