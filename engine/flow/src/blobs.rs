@@ -37,7 +37,7 @@ impl BlobSink for Sink {
 /// What a sender is told when the store cannot.
 pub(crate) fn refusal(error: &StoreError) -> Refusal {
     let kind = match error {
-        StoreError::Busy | StoreError::Full(_) => RefusalKind::Busy,
+        error if error.passes() => RefusalKind::Busy,
         StoreError::TooLarge(_) => RefusalKind::TooLarge,
         _ => RefusalKind::Technical,
     };

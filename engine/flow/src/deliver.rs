@@ -36,8 +36,13 @@ impl Lanes for LanesOf {
     }
 }
 
-/// How long the end of an attempt waits for a store that cannot take it: attempt and wait end within the lease.
-const INSIST: Duration = Duration::from_secs(50);
+/// How long the start of an attempt waits for a store that cannot take it: with the longest attempt, it ends within the
+/// lease.
+const INSIST_ON_START: Duration = Duration::from_secs(50);
+
+/// How long its end waits, at most: while its lease holds nobody else decides about it, and whoever stops the program
+/// waits for it.
+const INSIST_ON_END: Duration = Duration::from_secs(300);
 
 /// A delivery whose attempt is recorded as started.
 pub struct Start {
@@ -78,7 +83,8 @@ pub async fn recover(engine: &Engine, limit: u32) -> Vec<Interrupted> {
 /// Starts and carries out an attempt of a claimed delivery: a sending, or a question about an earlier one.
 pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
     let attempt_id = AttemptId(engine.parts.ids.next());
-    let started = match engine.parts.store.start_attempt(&claimed.lease, attempt_id, engine.now()).await {
+    let start = || engine.parts.store.start_attempt(&claimed.lease, attempt_id, engine.now());
+    let started = match insist(INSIST_ON_START, start).await {
         Ok(started) => started,
         Err(error) => {
             tracing::warn!(delivery = %claimed.delivery.delivery_id, %error, "The attempt could not be started.");
@@ -257,7 +263,9 @@ async fn finish(engine: &Engine, receiver: Option<&Receiver>, started: StartedAt
         }
     }
     let store = &engine.parts.store;
-    let recorded = insist(INSIST, || {
+    let lease = started.lease.until.duration_since(engine.now());
+    let lease = Duration::try_from(lease).unwrap_or_default();
+    let recorded = insist(INSIST_ON_END.min(lease), || {
         store.finish_attempt(started.lease.clone(), end.clone(), health, Vec::new(), engine.now())
     });
     if let Err(error) = recorded.await {

@@ -47,7 +47,8 @@ pub trait Store: Send + Sync {
     ) -> Result<SubmissionLease, StoreError>;
 
     /// Records what became of a claimed submission, all in one step. Returns the first attempts that were
-    /// started; a message whose lane was full is not among them and waits to be claimed.
+    /// started; a message whose lane was full is not among them and waits to be claimed. Told again with the same
+    /// messages, because the answer was lost, it records nothing and answers the same.
     ///
     /// # Errors
     /// [`StoreError::StaleLease`]: nothing was recorded.
@@ -84,7 +85,8 @@ pub trait Store: Send + Sync {
         now: Zeitpunkt,
     ) -> Result<DeliveryLease, StoreError>;
 
-    /// Records that an attempt starts. Only when this has returned may its first byte leave.
+    /// Records that an attempt starts. Only when this has returned may its first byte leave. Told again about the same
+    /// attempt, because the answer was lost, it records nothing and answers the same.
     async fn start_attempt(
         &self,
         lease: &DeliveryLease,

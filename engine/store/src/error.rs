@@ -25,6 +25,10 @@ pub enum StoreError {
     /// The disk has no room; nothing of the step is kept, and once there is room again it will work.
     #[error("no space left: {0}")]
     Full(String),
+    /// The database cannot be reached, or went away within the step. Whether a step whose COMMIT was under way is kept is
+    /// not known; told again, it tells.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
     /// Another process is serving from this data folder.
     #[error("another process is using the data folder {0}")]
     InUse(String),
@@ -99,6 +103,11 @@ impl StoreError {
                 "Auf dem Datenträger ist kein Platz mehr.",
                 "There is no space left on the disk.",
             ),
+            Self::Unreachable(_) => (
+                "KOP-S013",
+                "Die Datenbank ist gerade nicht erreichbar.",
+                "The database cannot be reached at present.",
+            ),
             Self::NotFound => (
                 "KOP-S006",
                 "Es gibt keinen gespeicherten Eintrag mit dieser Angabe.",
@@ -127,7 +136,7 @@ impl StoreError {
 impl StoreError {
     /// Whether the same step may work a little later, without anybody doing anything about the step itself.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Busy | Self::Full(_))
+        matches!(self, Self::Busy | Self::Full(_) | Self::Unreachable(_))
     }
 }
 

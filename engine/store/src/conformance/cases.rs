@@ -336,3 +336,36 @@ pub(super) async fn a_person_has_a_submission_processed_again(store: &dyn Store)
     let twice = store.retry(&tenant, target, "m.muster", Fixture::at(7)).await;
     assert!(matches!(twice, Err(StoreError::NotPossible(_))));
 }
+
+/// Its answer was lost on the way, so the caller tells it again.
+pub(super) async fn a_step_told_again_is_the_same_step(store: &dyn Store) {
+    let fixture = Fixture::default();
+    let accepted = store.accept(fixture.submission("nord", "A", "A"), Fixture::at(0)).await.unwrap();
+    let claimed = store.claim_submissions(Fixture::claim(1), Fixture::at(1)).await.unwrap().remove(0);
+    let messages = vec![fixture.message("amt", fixture.first_attempt()), fixture.message("dms", None)];
+    let processed = Fixture::processed(messages);
+    let record = async |second| {
+        store.record_processed(claimed.lease.clone(), processed.clone(), Fixture::at(second)).await
+    };
+    let started = record(2).await.unwrap();
+    assert_eq!(started.len(), 1);
+    assert_eq!(record(3).await, Ok(started.clone()), "what was started is told again");
+    let other = Fixture::processed(vec![fixture.message("amt", fixture.first_attempt())]);
+    let stale = store.record_processed(claimed.lease.clone(), other, Fixture::at(3)).await;
+    assert_eq!(stale, Err(StoreError::StaleLease), "nothing else is recorded by an old lease");
+
+    let (dms, attempt) = (
+        store.claim_deliveries(Fixture::claim_deliveries(9, 9), Fixture::at(4)).await.unwrap().remove(0),
+        fixture.attempt(),
+    );
+    let first = store.start_attempt(&dms.lease, attempt, Fixture::at(4)).await.unwrap();
+    assert_eq!(store.start_attempt(&dms.lease, attempt, Fixture::at(5)).await, Ok(first));
+    let another = store.start_attempt(&dms.lease, fixture.attempt(), Fixture::at(5)).await;
+    assert!(matches!(another, Err(StoreError::NotPossible(_))), "{another:?}");
+
+    let recovered = store.recover(LEASE, 9, Fixture::at(1000)).await.unwrap();
+    assert_eq!(recovered.len(), 2);
+    assert_eq!(record(1001).await, Ok(Vec::new()), "others have taken it over");
+    let detail = store.submission(&Fixture::tenant("nord"), accepted.submission_id).await.unwrap();
+    assert_eq!((detail.messages.len(), detail.attempts.len()), (2, 2), "nothing is recorded twice");
+}

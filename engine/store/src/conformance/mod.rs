@@ -27,6 +27,7 @@ pub async fn run<S: Store>(mut fresh: impl AsyncFnMut() -> S) {
     cases::a_pending_delivery_is_asked_about(&fresh().await).await;
     cases::a_person_has_a_refused_delivery_sent_again(&fresh().await).await;
     cases::a_person_has_a_submission_processed_again(&fresh().await).await;
+    cases::a_step_told_again_is_the_same_step(&fresh().await).await;
     lanes::an_ordered_lane_keeps_the_order_of_the_submissions(&fresh().await).await;
     lanes::a_vorgang_waits_only_for_itself(&fresh().await).await;
     lanes::a_parked_head_holds_its_lane_until_a_person_decided(&fresh().await).await;

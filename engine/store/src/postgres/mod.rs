@@ -29,8 +29,8 @@ use tokio::sync::Mutex;
 
 pub use self::{notify::Notifications, processes::ProcessRole};
 use self::{
-    pool::{Connector, Pool},
-    processes::Presence,
+    pool::{Connector, Pool, Step},
+    processes::{Presence, Unsure},
 };
 use crate::{
     api::Store,
@@ -54,8 +54,40 @@ pub struct PostgresStore {
     pool: Pool,
     presence: Option<Mutex<Presence>>,
     holder: Option<i32>,
-    last_submission: Mutex<String>,
-    last_delivery: Mutex<LastServed>,
+    submissions: Mutex<Claims<String>>,
+    deliveries: Mutex<Claims<LastServed>>,
+}
+
+/// Claims come one after another.
+#[derive(Default)]
+struct Claims<L> {
+    last: L,
+    /// Freed by the next claim.
+    unsure: Vec<Unsure>,
+}
+
+impl<L> Claims<L> {
+    /// Ends the step of a claim, which has freed what was unsure before. Where nobody knows whether its COMMIT came
+    /// through, nobody works on what it claimed.
+    async fn end<T>(
+        &mut self,
+        step: Step,
+        claimed: Result<Vec<T>, StoreError>,
+        lease: impl Fn(&T) -> Unsure,
+    ) -> Result<Vec<T>, StoreError> {
+        let unsure: Vec<_> = claimed.iter().flatten().map(lease).collect();
+        let ended = step.end(claimed).await;
+        match &ended {
+            Ok(_) => self.unsure.clear(),
+            Err(_) => self.unsure.extend(unsure),
+        }
+        ended
+    }
+}
+
+fn unsure(lease: &DeliveryLease) -> Unsure {
+    let (tenant, id) = (lease.tenant.to_string(), lease.delivery_id.to_string());
+    Unsure { tenant, id, token: lease.token }
 }
 
 impl PostgresStore {
@@ -90,8 +122,8 @@ impl PostgresStore {
             pool,
             holder: presence.as_ref().map(|presence| presence.number),
             presence: presence.map(Mutex::new),
-            last_submission: Mutex::default(),
-            last_delivery: Mutex::default(),
+            submissions: Mutex::default(),
+            deliveries: Mutex::default(),
         }
     }
 
@@ -132,10 +164,17 @@ impl Store for PostgresStore {
         now: Zeitpunkt,
     ) -> Result<Vec<ClaimedSubmission>, StoreError> {
         let holder = self.holder()?;
-        let mut last = self.last_submission.lock().await;
+        let mut claims = self.submissions.lock().await;
         let step = self.pool.begin().await?;
-        let result = submissions::claim(&step, &claim, &mut last, holder, now).await;
-        step.end(result).await
+        let result = match processes::free_submissions(&step, holder, &claims.unsure).await {
+            Ok(()) => submissions::claim(&step, &claim, &mut claims.last, holder, now).await,
+            Err(error) => Err(error),
+        };
+        let unsure = |one: &ClaimedSubmission| {
+            let (tenant, id) = (one.lease.tenant.to_string(), one.lease.submission_id.to_string());
+            Unsure { tenant, id, token: one.lease.token }
+        };
+        claims.end(step, result, unsure).await
     }
 
     async fn renew_submission(
@@ -179,10 +218,13 @@ impl Store for PostgresStore {
         now: Zeitpunkt,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let holder = self.holder()?;
-        let mut last = self.last_delivery.lock().await;
+        let mut claims = self.deliveries.lock().await;
         let step = self.pool.begin().await?;
-        let result = deliveries::claim(&step, &claim, &mut last, holder, now).await;
-        step.end(result).await
+        let result = match processes::free_deliveries(&step, holder, &claims.unsure).await {
+            Ok(()) => deliveries::claim(&step, &claim, &mut claims.last, holder, now).await,
+            Err(error) => Err(error),
+        };
+        claims.end(step, result, |one| unsure(&one.lease)).await
     }
 
     async fn renew_delivery(
@@ -245,9 +287,13 @@ impl Store for PostgresStore {
         now: Zeitpunkt,
     ) -> Result<Vec<Interrupted>, StoreError> {
         let holder = self.holder()?;
+        let mut claims = self.deliveries.lock().await;
         let step = self.pool.begin().await?;
-        let result = deliveries::recover(&step, lease_for, limit, holder, now).await;
-        step.end(result).await
+        let result = match processes::free_deliveries(&step, holder, &claims.unsure).await {
+            Ok(()) => deliveries::recover(&step, lease_for, limit, holder, now).await,
+            Err(error) => Err(error),
+        };
+        claims.end(step, result, |one| unsure(&one.claimed.lease)).await
     }
 
     async fn next_due(&self, now: Zeitpunkt) -> Result<Option<Zeitpunkt>, StoreError> {
@@ -430,5 +476,7 @@ impl Store for PostgresStore {
     }
 }
 
+#[cfg(test)]
+mod broken;
 #[cfg(test)]
 mod tests;

@@ -85,6 +85,12 @@ fn why(error: &tokio_postgres::Error) -> String {
     format!("{error} {source}").trim_end().to_owned()
 }
 
+/// Whether the connection broke or could not be made.
+fn broke(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error);
+    error.is_closed() || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         use tokio_postgres::error::SqlState;
@@ -94,11 +100,14 @@ impl From<tokio_postgres::Error> for StoreError {
             SqlState::LOCK_NOT_AVAILABLE,
             SqlState::QUERY_CANCELED,
             SqlState::TOO_MANY_CONNECTIONS,
-            SqlState::CANNOT_CONNECT_NOW,
         ];
+        // It stops, comes up again, or ended the sessions of a process that crashed.
+        let away = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
         match error.code() {
             Some(&SqlState::DISK_FULL) => Self::Full("database".to_owned()),
             Some(code) if busy.contains(code) => Self::Busy,
+            Some(code) if away.contains(code) => Self::Unreachable(why(&error)),
+            None if broke(&error) => Self::Unreachable(why(&error)),
             _ => Self::Database(why(&error)),
         }
     }

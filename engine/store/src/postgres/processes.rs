@@ -178,6 +178,12 @@ fn gone_sql() -> String {
     )
 }
 
+/// What a leased delivery becomes when nobody works on it any more.
+const FREED: &str =
+    "holder = NULL, due_at = CASE WHEN open_attempt IS NULL THEN coalesce(next_try_at, 0) END,
+    lease_until = CASE WHEN open_attempt IS NULL THEN NULL ELSE 0 END,
+    state = CASE WHEN open_attempt IS NULL AND state = 'laufend' THEN 'wartend' ELSE state END";
+
 /// Frees what a process had leased: what was only claimed may go on at once, what was started is to be recovered.
 async fn free(conn: &Conn, number: i32) -> Result<(u64, u64), StoreError> {
     let submissions = conn
@@ -187,18 +193,58 @@ async fn free(conn: &Conn, number: i32) -> Result<(u64, u64), StoreError> {
             &[&number],
         )
         .await?;
-    let deliveries = conn
-        .execute(
-            "UPDATE delivery SET holder = NULL,
-                 due_at = CASE WHEN open_attempt IS NULL THEN coalesce(next_try_at, 0) END,
-                 lease_until = CASE WHEN open_attempt IS NULL THEN NULL ELSE 0 END,
-                 state = CASE WHEN open_attempt IS NULL AND state = 'laufend' THEN 'wartend' ELSE state END
-             WHERE holder = $1 AND lease_until IS NOT NULL",
-            &[&number],
-        )
-        .await?;
+    let sql = format!("UPDATE delivery SET {FREED} WHERE holder = $1 AND lease_until IS NOT NULL");
+    let deliveries = conn.execute(&sql, &[&number]).await?;
     conn.execute("DELETE FROM kop_process WHERE process = $1", &[&number]).await?;
     Ok((submissions, deliveries))
+}
+
+/// Something claimed by a COMMIT that was not answered: it may be leased, and nobody works on it.
+pub(super) struct Unsure {
+    pub(super) tenant: String,
+    pub(super) id: String,
+    pub(super) token: u64,
+}
+
+/// Tenants, ids and tokens, each as PostgreSQL takes a list.
+fn columns(unsure: &[Unsure]) -> (Vec<&str>, Vec<&str>, Vec<i64>) {
+    let keys = unsure.iter().map(|one| (one.tenant.as_str(), (one.id.as_str(), one.token.cast_signed())));
+    let (tenants, rest): (Vec<_>, Vec<_>) = keys.unzip();
+    let (ids, tokens) = rest.into_iter().unzip();
+    (tenants, ids, tokens)
+}
+
+/// Frees those submissions that a process claimed without knowing; the runs do not count.
+pub(super) async fn free_submissions(conn: &Conn, number: i32, unsure: &[Unsure]) -> Result<(), StoreError> {
+    if unsure.is_empty() {
+        return Ok(());
+    }
+    let (tenants, ids, tokens) = columns(unsure);
+    conn.execute(
+        "UPDATE submission s SET due_at = received_at, leased = 0, holder = NULL, runs = greatest(runs - 1, 0)
+         FROM unnest($2::text[], $3::text[], $4::bigint[]) AS mine (tenant, id, token)
+         WHERE s.tenant = mine.tenant AND s.submission_id = mine.id AND s.token = mine.token AND s.holder = $1
+             AND s.leased = 1 AND s.state = 'eingegangen'",
+        &[&number, &tenants, &ids, &tokens],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The same for deliveries; an attempt without an end is recovered anew.
+pub(super) async fn free_deliveries(conn: &Conn, number: i32, unsure: &[Unsure]) -> Result<(), StoreError> {
+    if unsure.is_empty() {
+        return Ok(());
+    }
+    let (tenants, ids, tokens) = columns(unsure);
+    let sql = format!(
+        "UPDATE delivery d SET {FREED}
+         FROM unnest($2::text[], $3::text[], $4::bigint[]) AS mine (tenant, id, token)
+         WHERE d.tenant = mine.tenant AND d.delivery_id = mine.id AND d.token = mine.token AND d.holder = $1
+             AND d.lease_until IS NOT NULL"
+    );
+    conn.execute(&sql, &[&number, &tenants, &ids, &tokens]).await?;
+    Ok(())
 }
 
 /// Whether some process that processes and delivers was seen lately.

@@ -20,8 +20,8 @@ use crate::{
     error::StoreError,
     records::SubmissionState,
     steps::{
-        Accepted, Assigned, ClaimedSubmission, NewEvent, NewMessage, NewSubmission, Processed, Rewritten,
-        StartedAttempt, SubmissionClaim, SubmissionLease, event,
+        Accepted, Assigned, ClaimedSubmission, DeliveryLease, NewEvent, NewMessage, NewSubmission, Processed,
+        Rewritten, StartedAttempt, SubmissionClaim, SubmissionLease, event,
     },
     turns::take_turns,
     values::{NOTED_EVENTS, after, exact, json as as_json, micros, vorgangsnummer},
@@ -284,7 +284,10 @@ pub(super) async fn record_processed(
     holder: i32,
     now: Zeitpunkt,
 ) -> Result<Vec<StartedAttempt>, StoreError> {
-    let received_at = check(conn, lease).await?;
+    let received_at = match check(conn, lease).await {
+        Err(StoreError::StaleLease) => return recorded_before(conn, lease, processed, now).await,
+        held => held?,
+    };
     if processed.state == SubmissionState::Eingegangen {
         return Err(StoreError::NotPossible("a processed submission cannot stay eingegangen".to_owned()));
     }
@@ -314,6 +317,45 @@ pub(super) async fn record_processed(
     timeline.write(conn).await?;
     turn::advance_all(conn, lease.tenant.as_str(), now).await?;
     Ok(started)
+}
+
+/// Told again what it recorded, because the answer to its COMMIT was lost, it gives the same answer, as far as nobody
+/// has taken over meanwhile.
+async fn recorded_before(
+    conn: &Conn,
+    lease: &SubmissionLease,
+    processed: &Processed,
+    now: Zeitpunkt,
+) -> Result<Vec<StartedAttempt>, StoreError> {
+    let tenant = lease.tenant.as_str();
+    let mut recorded = false;
+    let mut started = Vec::new();
+    for new in &processed.messages {
+        let (delivery_id, first) = (new.delivery.delivery_id, new.delivery.first_attempt);
+        let found = conn
+            .query_opt(
+                "SELECT lease_until, give_up_at, token = 1 AND open_attempt = $5 AND lease_until > $6 FROM delivery
+                 WHERE tenant = $1 AND delivery_id = $2 AND message_id = $3 AND submission_id = $4",
+                &[
+                    &tenant,
+                    &delivery_id.to_string(),
+                    &new.message_id.to_string(),
+                    &lease.submission_id.to_string(),
+                    &first.map(|first| first.attempt_id.to_string()),
+                    &micros(now),
+                ],
+            )
+            .await?;
+        let Some(found) = found else { continue };
+        recorded = true;
+        let under_way = row::get::<Option<bool>>(&found, 2)? == Some(true);
+        if let (Some(first), Some(until), true) = (first, row::moment_opt(&found, 0)?, under_way) {
+            let lease = DeliveryLease { tenant: lease.tenant.clone(), delivery_id, token: 1, until };
+            let give_up_at = row::moment(&found, 1)?;
+            started.push(StartedAttempt { lease, attempt_id: first.attempt_id, number: 1, give_up_at });
+        }
+    }
+    if recorded { Ok(started) } else { Err(StoreError::StaleLease) }
 }
 
 /// Stores a message of a submission; `ersetzt` names the one that it was made instead of.

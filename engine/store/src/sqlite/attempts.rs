@@ -51,6 +51,9 @@ pub(super) fn start(
     now: Zeitpunkt,
 ) -> Result<StartedAttempt, StoreError> {
     let held = check(conn, &lease)?;
+    if held.open_attempt.as_deref() == Some(attempt_id.to_string().as_str()) {
+        return Ok(StartedAttempt { lease, attempt_id, number: held.attempts, give_up_at: held.give_up_at });
+    }
     if held.open_attempt.is_some() {
         return Err(StoreError::NotPossible("an attempt is under way".to_owned()));
     }

@@ -12,8 +12,8 @@ use crate::{
     error::StoreError,
     records::SubmissionState,
     steps::{
-        Accepted, Assigned, ClaimedSubmission, NewEvent, NewMessage, NewSubmission, Processed, Rewritten,
-        StartedAttempt, SubmissionClaim, SubmissionLease, event,
+        Accepted, Assigned, ClaimedSubmission, DeliveryLease, NewEvent, NewMessage, NewSubmission, Processed,
+        Rewritten, StartedAttempt, SubmissionClaim, SubmissionLease, event,
     },
     values::{self, NOTED_EVENTS},
 };
@@ -243,7 +243,10 @@ pub(super) fn record_processed(
     processed: &Processed,
     now: Zeitpunkt,
 ) -> Result<Vec<StartedAttempt>, StoreError> {
-    let received_at = check(conn, lease)?;
+    let received_at = match check(conn, lease) {
+        Err(StoreError::StaleLease) => return recorded_before(conn, lease, processed, now),
+        held => held?,
+    };
     if processed.state == SubmissionState::Eingegangen {
         return Err(StoreError::NotPossible("a processed submission cannot stay eingegangen".to_owned()));
     }
@@ -264,6 +267,51 @@ pub(super) fn record_processed(
     timeline.add_all(&processed.events)?;
     turn::advance_all(conn, lease.tenant.as_str(), now)?;
     Ok(started)
+}
+
+/// Told again what it recorded, it gives the same answer, as far as nobody has taken over meanwhile.
+fn recorded_before(
+    conn: &Connection,
+    lease: &SubmissionLease,
+    processed: &Processed,
+    now: Zeitpunkt,
+) -> Result<Vec<StartedAttempt>, StoreError> {
+    let tenant = lease.tenant.as_str();
+    let mut recorded = false;
+    let mut started = Vec::new();
+    for new in &processed.messages {
+        let found = conn
+            .prepare_cached(
+                "SELECT open_attempt, token, lease_until, give_up_at FROM delivery
+                 WHERE tenant = ?1 AND delivery_id = ?2 AND message_id = ?3 AND submission_id = ?4",
+            )?
+            .query_row(
+                (
+                    tenant,
+                    new.delivery.delivery_id.to_string(),
+                    new.message_id.to_string(),
+                    lease.submission_id.to_string(),
+                ),
+                |found| {
+                    Ok((
+                        found.get::<_, Option<String>>(0)?,
+                        found.get::<_, i64>(1)?,
+                        row::moment_opt(found, 2)?,
+                        row::moment(found, 3)?,
+                    ))
+                },
+            )
+            .optional()?;
+        let Some((open, token, until, give_up_at)) = found else { continue };
+        recorded = true;
+        let first = new.delivery.first_attempt.filter(|first| open == Some(first.attempt_id.to_string()));
+        if let (Some(first), 1, Some(until)) = (first, token, until.filter(|until| *until > now)) {
+            let delivery_id = new.delivery.delivery_id;
+            let lease = DeliveryLease { tenant: lease.tenant.clone(), delivery_id, token: 1, until };
+            started.push(StartedAttempt { lease, attempt_id: first.attempt_id, number: 1, give_up_at });
+        }
+    }
+    if recorded { Ok(started) } else { Err(StoreError::StaleLease) }
 }
 
 /// Stores a message of the timeline's submission; `ersetzt` names the one that it was made instead of.
