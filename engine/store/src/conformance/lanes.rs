@@ -10,8 +10,10 @@ use kop_core::{
 use super::fixture::Fixture;
 use crate::{
     api::Store,
-    records::DeliveryState,
-    steps::{Accepted, AttemptEnd, ClaimedDelivery, RetryTarget, StartedAttempt, SubmissionClaim, event},
+    records::{DeliveryState, SubmissionState},
+    steps::{
+        Accepted, AttemptEnd, ClaimedDelivery, Processed, RetryTarget, StartedAttempt, SubmissionClaim, event,
+    },
 };
 
 fn receipt() -> AttemptEnd {
@@ -153,6 +155,40 @@ pub(super) async fn a_parked_head_holds_its_lane_until_a_person_decided(store: &
         let last = claimed(store, 12).await;
         let started = start(store, &fixture, &last[0], 12).await;
         end(store, started, receipt(), LaneHealth::Well, 12).await;
+    }
+}
+
+pub(super) async fn what_a_person_has_tried_again_waits_for_what_came_before(store: &dyn Store) {
+    let fixture = Fixture::default();
+    let tenant = Fixture::tenant("nord");
+    let order = (Order::Empfaenger, WhenParked::Warten);
+    let first = store.accept(fixture.submission("nord", "A", "A"), Fixture::at(0)).await.unwrap();
+    let second = store.accept(fixture.submission("nord", "B", "B"), Fixture::at(1)).await.unwrap();
+    let only = Some((tenant.clone(), first.submission_id));
+    let claim = SubmissionClaim { only, ..Fixture::claim(1) };
+    let unclear = store.claim_submissions(claim, Fixture::at(2)).await.unwrap().remove(0);
+    let klaerung = Processed { state: SubmissionState::Klaerung, ..Fixture::processed(Vec::new()) };
+    store.record_processed(unclear.lease, klaerung, Fixture::at(2)).await.unwrap();
+    let b = processed(store, &fixture, &second, &["amt"], order, 3).await[0];
+    let head = claimed(store, 3).await;
+    let started = start(store, &fixture, &head[0], 3).await;
+    let refused = AttemptEnd::Rejected {
+        problem: Fixture::problem("KOP-TEST"),
+        work_item: fixture.work_item("KOP-TEST"),
+    };
+    end(store, started, refused, LaneHealth::Well, 4).await;
+    // A person mends both, the one that came first as well.
+    store
+        .retry(&tenant, RetryTarget::Submission(first.submission_id), "clerk", Fixture::at(5))
+        .await
+        .unwrap();
+    let a = processed(store, &fixture, &first, &["amt"], order, 6).await[0];
+    store.retry(&tenant, RetryTarget::Delivery(b), "clerk", Fixture::at(7)).await.unwrap();
+    for (id, second) in [(a, 8), (b, 9)] {
+        let next = claimed(store, second).await;
+        assert_eq!(ids(&next), [id], "one after another, in the order in which they came");
+        let started = start(store, &fixture, &next[0], second).await;
+        end(store, started, receipt(), LaneHealth::Well, second).await;
     }
 }
 

@@ -31,6 +31,7 @@ pub async fn run<S: Store>(mut fresh: impl AsyncFnMut() -> S) {
     lanes::an_ordered_lane_keeps_the_order_of_the_submissions(&fresh().await).await;
     lanes::a_vorgang_waits_only_for_itself(&fresh().await).await;
     lanes::a_parked_head_holds_its_lane_until_a_person_decided(&fresh().await).await;
+    lanes::what_a_person_has_tried_again_waits_for_what_came_before(&fresh().await).await;
     lanes::a_receiver_that_does_not_answer_pauses_its_lane_alone(&fresh().await).await;
     lanes::the_pace_is_kept(&fresh().await).await;
     lanes::a_person_is_told_once_and_attempts_go_on(&fresh().await).await;

@@ -72,6 +72,8 @@ async fn retry_delivery(
         &[&name, &message.to_string()],
     )
     .await?;
+    // Others may have come before it while it was with a person.
+    turn::wait_for_turn(conn, name, &id, now).await?;
     let mut timeline = Timeline::new(tenant, submission, now);
     timeline.close_of_delivery(conn, &id).await?;
     timeline

@@ -62,6 +62,8 @@ fn retry_delivery(
         "UPDATE message SET state = 'offen' WHERE tenant = ?1 AND message_id = ?2",
         (key.0, message.to_string()),
     )?;
+    // Others may have come before it while it was with a person.
+    turn::wait_for_turn(conn, key.0, &key.1, now)?;
     let timeline = Timeline::new(conn, tenant, submission, now).about(message, delivery);
     timeline.close_of_delivery(&key.1)?;
     timeline.add(event::NEU_ANGESTOSSEN, &json!({ "von": who }))
