@@ -2,10 +2,15 @@
 //! The state machine of docs/zustaende.md checked as a model: random steps on a real store beside a small reference
 //! that says what each may do. Written against [`Store`], so that every store runs the same.
 //!
-//! `KOP_MODEL_CASES` sets how many random runs there are (32).
+//! `KOP_MODEL_CASES` sets how many random runs there are (32; half of them on PostgreSQL).
 
+mod compare;
 mod driver;
+mod people;
 mod reference;
+mod sending;
+
+use std::ops::Range;
 
 use kop_core::DeliveryId;
 use proptest::{
@@ -14,7 +19,10 @@ use proptest::{
     test_runner::{Config, TestError, TestRunner},
 };
 
-use crate::{api::Store, steps::ClaimedDelivery};
+use crate::{
+    api::Store,
+    steps::{ClaimedDelivery, Overdue},
+};
 
 /// Steps of one run at most.
 const STEPS: usize = 60;
@@ -41,9 +49,14 @@ pub(crate) enum Op {
     RenewSubmission {
         lease: u8,
     },
-    /// Two bits for the number of messages, one for Klärung, one for starting first attempts.
+    /// Two bits for the number of messages, one for Klärung, one for starting first attempts, two for the first lane,
+    /// one for all messages in the same lane, one for not holding up those behind it when a person has to look.
     Record {
         lease: u8,
+        what: u8,
+    },
+    /// A claim, and what came of it.
+    Process {
         what: u8,
     },
     Defer {
@@ -65,9 +78,16 @@ pub(crate) enum Op {
         end: u8,
         by: u8,
     },
+    /// A claim, a start and an end.
+    Attempt {
+        end: u8,
+        by: u8,
+    },
     Recover {
         limit: u8,
     },
+    /// Whoever has to know of what takes long.
+    Tell,
     RetryDelivery {
         which: u8,
     },
@@ -84,6 +104,11 @@ pub(crate) enum Op {
         which: u8,
         despite: bool,
     },
+    /// Contents, and metadata once they are gone; perhaps a lane has to have it first.
+    Delete {
+        which: u8,
+        demand: u8,
+    },
     Crash,
     Advance {
         by: u8,
@@ -96,18 +121,22 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..3_u8, 0..2_u8).prop_map(|(key, content)| Op::Accept { key, content }),
         4 => (1..4_u8).prop_map(|limit| Op::ClaimSubmissions { limit }),
         1 => n().prop_map(|lease| Op::RenewSubmission { lease }),
-        5 => (n(), n()).prop_map(|(lease, what)| Op::Record { lease, what }),
+        3 => (n(), n()).prop_map(|(lease, what)| Op::Record { lease, what }),
+        4 => n().prop_map(|what| Op::Process { what }),
         1 => (n(), n()).prop_map(|(lease, by)| Op::Defer { lease, by }),
         5 => (1..4_u8, 1..3_u8).prop_map(|(limit, per_lane)| Op::ClaimDeliveries { limit, per_lane }),
         1 => n().prop_map(|lease| Op::RenewDelivery { lease }),
         5 => n().prop_map(|lease| Op::Start { lease }),
         6 => (n(), n(), n()).prop_map(|(lease, end, by)| Op::Finish { lease, end, by }),
+        8 => (n(), 0..40_u8).prop_map(|(end, by)| Op::Attempt { end, by }),
         2 => (1..4_u8).prop_map(|limit| Op::Recover { limit }),
+        2 => Just(Op::Tell),
         2 => n().prop_map(|which| Op::RetryDelivery { which }),
         1 => n().prop_map(|which| Op::RetrySubmission { which }),
         1 => n().prop_map(|which| Op::CloseWorkItem { which }),
         1 => n().prop_map(|which| Op::Correct { which }),
         2 => (n(), any::<bool>()).prop_map(|(which, despite)| Op::Replace { which, despite }),
+        3 => (n(), 0..8_u8).prop_map(|(which, demand)| Op::Delete { which, demand }),
         2 => Just(Op::Crash),
         4 => (0..200_u8).prop_map(|by| Op::Advance { by }),
     ]
@@ -122,6 +151,52 @@ pub(crate) enum Mistake {
     SendsAgainAfterReceipt,
     /// What was started and never ended is handed out as if it had never left.
     SendsWhatMayHaveLeft,
+    /// A lane takes as much as comes.
+    IgnoresPlaces,
+    /// As fast as it comes.
+    IgnoresPace,
+    /// In any order.
+    IgnoresOrder,
+    /// Those behind one that a person has to look at go on, though they should wait.
+    NeverWaitsForPeople,
+    /// A lane never pauses.
+    IgnoresFailures,
+    /// A person is told again.
+    TellsAgain,
+    /// Deletes what a receiver has to have first.
+    DeletesUndelivered,
+    /// Deletes what a person has to look at.
+    DeletesWhatIsOpen,
+}
+
+impl Mistake {
+    /// Where it shows.
+    fn situation(self) -> Range<usize> {
+        let place = match self {
+            Self::IgnoresToken | Self::SendsWhatMayHaveLeft => 1,
+            Self::IgnoresOrder | Self::NeverWaitsForPeople => 3,
+            Self::IgnoresPlaces | Self::IgnoresPace => 4,
+            Self::IgnoresFailures => 5,
+            Self::TellsAgain => 6,
+            Self::SendsAgainAfterReceipt | Self::DeletesUndelivered | Self::DeletesWhatIsOpen => 7,
+        };
+        place..place + 1
+    }
+
+    /// All of them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::IgnoresToken,
+        Self::SendsAgainAfterReceipt,
+        Self::SendsWhatMayHaveLeft,
+        Self::IgnoresPlaces,
+        Self::IgnoresPace,
+        Self::IgnoresOrder,
+        Self::NeverWaitsForPeople,
+        Self::IgnoresFailures,
+        Self::TellsAgain,
+        Self::DeletesUndelivered,
+        Self::DeletesWhatIsOpen,
+    ];
 }
 
 /// Runs random steps on fresh subjects; the first run that is not as the reference says, made as short as possible.
@@ -138,10 +213,10 @@ pub(crate) fn check<S: Subject>(
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut runner = TestRunner::new(config);
-    let outcome = runner.run(&vec(op(), 1..STEPS), |steps| {
+    let begin = mistake.map_or(0..SITUATIONS.len(), Mistake::situation);
+    let outcome = runner.run(&(begin, vec(op(), 1..STEPS)), |(begin, steps)| {
         let mut driver = driver::Driver::new(fresh(), mistake);
-        let before = if mistake.is_some() { &UNDER_WAY[..] } else { &[] };
-        for (n, step) in before.iter().chain(&steps).enumerate() {
+        for (n, step) in SITUATIONS[begin].iter().chain(&steps).enumerate() {
             runtime
                 .block_on(driver.take(*step))
                 .map_err(|why| TestCaseError::fail(format!("step {n} {step:?}: {why}")))?;
@@ -149,7 +224,9 @@ pub(crate) fn check<S: Subject>(
         Ok(())
     });
     outcome.map_err(|error| match error {
-        TestError::Fail(reason, steps) => format!("{reason}\n{steps:#?}"),
+        TestError::Fail(reason, (begin, steps)) => {
+            format!("{reason}\n{:?}\n{steps:#?}", SITUATIONS[begin])
+        }
         TestError::Abort(reason) => reason.to_string(),
     })
 }
@@ -159,13 +236,60 @@ pub(crate) fn cases() -> u32 {
     std::env::var("KOP_MODEL_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(32)
 }
 
-/// Brings one delivery under way, where the mistakes are made: without it most random runs never come to one.
-const UNDER_WAY: [Op; 5] = [
-    Op::Accept { key: 0, content: 0 },
-    Op::ClaimSubmissions { limit: 1 },
-    Op::Record { lease: 0, what: 1 },
-    Op::ClaimDeliveries { limit: 1, per_lane: 1 },
-    Op::Start { lease: 0 },
+/// Where runs begin: what steps by chance seldom come to.
+const SITUATIONS: [&[Op]; 8] = [
+    &[],
+    // One delivery is under way.
+    &[
+        Op::Accept { key: 0, content: 0 },
+        Op::ClaimSubmissions { limit: 1 },
+        Op::Record { lease: 0, what: 1 },
+        Op::ClaimDeliveries { limit: 1, per_lane: 1 },
+        Op::Start { lease: 0 },
+    ],
+    // One that came later is with a person when one that came earlier is mended and takes its place before it.
+    &[
+        Op::Accept { key: 0, content: 0 },
+        Op::Advance { by: 1 },
+        Op::Accept { key: 2, content: 0 },
+        Op::Process { what: 4 },
+        Op::Process { what: 33 },
+        Op::Attempt { end: 4, by: 0 },
+        Op::RetrySubmission { which: 0 },
+        Op::Process { what: 33 },
+    ],
+    // Of two of a Vorgang the first is with a person.
+    &[Op::Accept { key: 0, content: 0 }, Op::Process { what: 114 }, Op::Attempt { end: 4, by: 0 }],
+    // Several wait in a lane with a pace and in one without.
+    &[
+        Op::Accept { key: 0, content: 0 },
+        Op::Process { what: 82 },
+        Op::Accept { key: 2, content: 0 },
+        Op::Process { what: 67 },
+    ],
+    // A lane pauses.
+    &[
+        Op::Accept { key: 0, content: 0 },
+        Op::Process { what: 67 },
+        Op::Attempt { end: 2, by: 0 },
+        Op::Attempt { end: 2, by: 0 },
+    ],
+    // A person was told that a delivery takes long.
+    &[
+        Op::Accept { key: 0, content: 0 },
+        Op::Process { what: 1 },
+        Op::Attempt { end: 2, by: 10 },
+        Op::Advance { by: 199 },
+        Op::Tell,
+    ],
+    // Nothing is left to do for one, for the other a person has to look.
+    &[
+        Op::Accept { key: 0, content: 0 },
+        Op::Process { what: 1 },
+        Op::Attempt { end: 0, by: 0 },
+        Op::Accept { key: 2, content: 0 },
+        Op::Process { what: 4 },
+    ],
 ];
 
 /// What the mistakes need to know.
@@ -175,4 +299,6 @@ pub(crate) struct Seen {
     pub(crate) tokens: std::collections::HashMap<DeliveryId, u64>,
     /// One that was handed out.
     pub(crate) handed_out: Vec<ClaimedDelivery>,
+    /// One that was told about.
+    pub(crate) overdue: Vec<Overdue>,
 }

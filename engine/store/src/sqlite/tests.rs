@@ -354,11 +354,7 @@ fn random_steps_keep_to_the_state_machine() {
 
 #[test]
 fn the_model_finds_mistakes() {
-    for mistake in [
-        model::Mistake::IgnoresToken,
-        model::Mistake::SendsAgainAfterReceipt,
-        model::Mistake::SendsWhatMayHaveLeft,
-    ] {
+    for mistake in model::Mistake::ALL {
         assert!(model::check(256, Some(mistake), Dying::new).is_err(), "{mistake:?} goes unnoticed");
     }
 }
