@@ -39,9 +39,9 @@ mutant: deps
 	$(CARGO) build --locked --package kop-cli --features mutants
 	target=$(TARGET) && cp "$$target/debug/kop" "$$target/debug/kop-mutant"
 
-crash-test: deps mutant ## CRASHES (50) times kill -9, POWER_CUTS (5), a full disk; nothing lost, nothing twice unasked
+crash-test: deps mutant ## CRASHES (50) times kill -9, POWER_CUTS (5), DB_RESTARTS (20), full disks; nothing lost or twice unasked
 	$(CARGO) build --locked --package kop-cli
-	target=$(TARGET) && CRASHES="$${CRASHES:-50}" POWER_CUTS="$${POWER_CUTS:-5}" \
+	target=$(TARGET) && CRASHES="$${CRASHES:-50}" POWER_CUTS="$${POWER_CUTS:-5}" DB_RESTARTS="$${DB_RESTARTS:-20}" \
 	KOP_BIN="$$target/debug/kop" KOP_BIN_MUTANT="$$target/debug/kop-mutant" \
 		$(CARGO) test --locked --package kop-tests --test e2e crash:: -- --nocapture --test-threads=1
 

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -33,6 +34,8 @@ impl Disk {
     /// When the image cannot be written.
     pub fn new(mebibytes: u64) -> Result<Result<Self, String>, Error> {
         let root = tempfile::tempdir()?;
+        // A database that runs as a user of its own has to reach it.
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711))?;
         let mut disk = Self { root, mounted: false };
         fs::create_dir(disk.path())?;
         fs::File::create(disk.image())?.set_len(mebibytes << 20)?;

@@ -20,7 +20,9 @@ const SETTLE: Duration = Duration::from_secs(300);
 
 /// A submission as `kop messages show --json` shows it, for all at once.
 const SHOWN: &str = r#"SELECT (json_build_object(
-    'eingang', json_build_object('vendor_id', s.vendor_id, 'vorgangsnummer', s.vorgangsnummer, 'state', s.state),
+    'eingang', json_build_object('vendor_id', s.vendor_id, 'vorgangsnummer', s.vorgangsnummer, 'state', s.state,
+        'submission_id', s.submission_id, 'received_at',
+        to_char(timestamp 'epoch' + s.received_at * interval '1 microsecond', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
     'zustellungen', (SELECT coalesce(json_agg(d), '[]') FROM delivery d
         WHERE d.tenant = s.tenant AND d.submission_id = s.submission_id),
     'versuche', (SELECT coalesce(json_agg(json_build_object('delivery_id', a.delivery_id, 'kind', a.kind,
@@ -51,7 +53,7 @@ async fn two_workers_lose_nothing_when_one_and_the_broker_die() -> Result<(), Er
     let mut first = instance.serve_as("arbeit", &[]).await?;
     let second = instance.serve_as("arbeit", &[]).await?;
     let begun = Instant::now();
-    let driver = Driver::start(intake.base(), count, 40, chance.next(), false)?;
+    let driver = Driver::start(intake.base(), count, 40, chance.next(), None)?;
     while driver.answered() < count / 2 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -103,7 +105,7 @@ async fn two_workers_lose_nothing_when_one_and_the_broker_die() -> Result<(), Er
 }
 
 /// One question to the database, by a program of its maker.
-fn ask(database: &str, sql: &str) -> Result<String, Error> {
+pub(crate) fn ask(database: &str, sql: &str) -> Result<String, Error> {
     let output = Command::new("psql").args(["-X", "-q", "-A", "-t", "-d", database, "-c", sql]).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());

@@ -12,7 +12,7 @@ use std::{
 };
 
 use kop_tests::{Error, inputs};
-use reqwest::{Client, multipart};
+use reqwest::{Client, StatusCode, multipart};
 use serde_json::Value;
 use tokio::{sync::Notify, task::JoinSet};
 
@@ -42,9 +42,17 @@ struct Shared {
     /// Longest pause after an answer, in milliseconds.
     pause: u64,
     client: Client,
-    /// Whether the server may say that it cannot store at present (5xx), which asks for another try.
-    may_refuse: bool,
+    may_refuse: Option<Refusal>,
     refused: AtomicUsize,
+}
+
+/// What a server may say instead of an answer, which asks for another try.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// That it cannot store at present (503), and nothing else.
+    Unavailable,
+    /// Any error of its own (5xx).
+    Any,
 }
 
 pub(crate) struct Driver {
@@ -59,7 +67,7 @@ impl Driver {
         count: usize,
         pause: u64,
         seed: u64,
-        may_refuse: bool,
+        may_refuse: Option<Refusal>,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             base: Mutex::new(base.to_owned()),
@@ -161,7 +169,12 @@ async fn send(shared: &Shared, id: &str) -> Result<Option<String>, String> {
     let Ok(answer) = shared.client.post(url).multipart(form).send().await else { return Ok(None) };
     let status = answer.status();
     let Ok(body) = answer.text().await else { return Ok(None) };
-    if status.is_server_error() && shared.may_refuse {
+    let may = match shared.may_refuse {
+        None => false,
+        Some(Refusal::Unavailable) => status == StatusCode::SERVICE_UNAVAILABLE,
+        Some(Refusal::Any) => status.is_server_error(),
+    };
+    if may {
         shared.refused.fetch_add(1, Ordering::Relaxed);
         return Ok(None);
     }

@@ -8,7 +8,7 @@ use kop_tests::{Error, Instance};
 use serde_json::Value;
 
 use super::{
-    FOLDERS, ONCE, REPEATABLE,
+    FOLDERS, ONCE, ORDERED, REPEATABLE,
     driver::Answers,
     recorder::{Request, Verdict},
 };
@@ -49,6 +49,7 @@ impl Ledger {
         requests: &[Request],
     ) -> Result<(), Error> {
         self.answered(answers, shown);
+        self.in_order(shown, requests)?;
         let mut by_key: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
         for request in requests {
             by_key.entry(&request.key).or_default().push(request);
@@ -72,7 +73,7 @@ impl Ledger {
         }
         for one in shown {
             self.undamaged(one);
-            for receiver in [REPEATABLE, ONCE].into_iter().chain(FOLDERS) {
+            for receiver in [REPEATABLE, ONCE, ORDERED].into_iter().chain(FOLDERS) {
                 self.expected += 1;
                 self.receiver(one, receiver, &mut by_key, &folders)?;
             }
@@ -112,6 +113,30 @@ impl Ledger {
         for id in stored.keys() {
             self.wrong.push(format!("{id}: gespeichert, aber nie gesendet"));
         }
+    }
+
+    /// What an ordered lane sent, repetitions included, came in the order in which the applications had come: nothing
+    /// is sent once something later was.
+    fn in_order(&mut self, shown: &[Value], requests: &[Request]) -> Result<(), Error> {
+        let mut places = BTreeMap::new();
+        for one in shown {
+            let head = &one["eingang"];
+            let place = (micros(&head["received_at"])?, head["submission_id"].as_str().unwrap_or_default());
+            let deliveries = one["zustellungen"].as_array().into_iter().flatten();
+            for delivery in deliveries.filter(|delivery| delivery["lane"] == ORDERED) {
+                places.insert(delivery["delivery_id"].as_str().unwrap_or_default(), place);
+            }
+        }
+        let mut latest = None;
+        for request in requests.iter().filter(|request| request.receiver == ORDERED) {
+            // One that no delivery belongs to is told elsewhere.
+            let Some(place) = places.get(request.key.as_str()) else { continue };
+            if latest.is_some_and(|latest| latest > place) {
+                self.wrong.push(format!("{}: in der geordneten Bahn überholt", request.key));
+            }
+            latest = latest.max(Some(place));
+        }
+        Ok(())
     }
 
     /// No file that a row names is missing; nobody would be helped by a Klärungsfall about it.

@@ -4,9 +4,11 @@
 //! often, `CRASH_SEED` repeats a choice of moments. With `KOP_BIN_MUTANT`, a build with the feature `mutants`, the
 //! ledger has to find what those builds do wrong.
 
+mod database;
 pub(crate) mod driver;
 mod full;
 pub(crate) mod ledger;
+mod outage;
 mod power;
 pub(crate) mod recorder;
 
@@ -20,13 +22,19 @@ use kop_store::testkit::TestPostgres;
 use kop_tests::{Disk, Error, Instance, Server, disk};
 use serde_json::Value;
 
-use self::{driver::Driver, ledger::Ledger, recorder::Recorder};
+use self::{
+    driver::{Driver, Refusal},
+    ledger::Ledger,
+    recorder::Recorder,
+};
 use crate::CONFIG;
 
 /// HTTP receiver that recognises what it has.
 const REPEATABLE: &str = "bauaufsicht";
 /// HTTP receiver that would take a second sending for a new one.
 const ONCE: &str = "strassenbau";
+/// HTTP receiver that recognises what it has, and gets one after another in the order of the applications.
+const ORDERED: &str = "steueramt";
 /// Folder receivers.
 const FOLDERS: [&str; 2] = ["strassenverkehr", "dms"];
 
@@ -71,13 +79,13 @@ struct Plan {
     mutant: Option<(PathBuf, &'static str)>,
     /// Holds the data folder; it loses its power at every crash. Without it the process alone is killed.
     disk: Option<Disk>,
-    /// The address of a PostgreSQL database to keep everything in.
-    database: Option<String>,
+    /// Keeps everything but files. On the disk where there is one.
+    postgres: Option<TestPostgres>,
 }
 
 impl Plan {
     fn kills(crashes: usize) -> Self {
-        Self { crashes, mutant: None, disk: None, database: None }
+        Self { crashes, mutant: None, disk: None, postgres: None }
     }
 
     /// The same with a mistake; `None` where there is no such build.
@@ -93,8 +101,7 @@ impl Plan {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_and_nothing_sent_twice_unasked() -> Result<(), Error> {
-    let crashes = env::var("CRASHES").ok().map(|text| text.parse()).transpose()?.unwrap_or(10);
-    let run = crash(Plan::kills(crashes)).await?;
+    let run = crash(Plan::kills(count("CRASHES", 10)?)).await?;
     say(&run.summary);
     assert!(run.ledger.wrong.is_empty(), "{}\n{}", run.summary, run.ledger.wrong.join("\n"));
     assert!(run.ledger.delivered > 0 && run.ledger.resent > 0, "the test tried too little: {}", run.summary);
@@ -104,8 +111,7 @@ async fn nothing_is_lost_and_nothing_sent_twice_unasked() -> Result<(), Error> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_on_postgresql_either() -> Result<(), Error> {
     let Some(server) = TestPostgres::start() else { return Ok(()) };
-    let crashes = env::var("CRASHES").ok().map(|text| text.parse()).transpose()?.unwrap_or(5);
-    let run = crash(Plan { database: Some(server.database("kop")), ..Plan::kills(crashes) }).await?;
+    let run = crash(Plan { postgres: Some(server), ..Plan::kills(count("CRASHES", 10)?) }).await?;
     say(&format!("PostgreSQL: {}", run.summary));
     assert!(run.ledger.wrong.is_empty(), "{}\n{}", run.summary, run.ledger.wrong.join("\n"));
     assert!(run.ledger.delivered > 0, "the test tried too little: {}", run.summary);
@@ -143,8 +149,13 @@ async fn goes_red(plan: Plan, expected: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
+/// How often something is to happen: as the environment says, or else so often.
+fn count(variable: &str, usual: usize) -> Result<usize, Error> {
+    Ok(env::var(variable).ok().map(|text| text.parse()).transpose()?.unwrap_or(usual))
+}
+
 async fn crash(plan: Plan) -> Result<Run, Error> {
-    let Plan { crashes, mutant, mut disk, database } = plan;
+    let Plan { crashes, mutant, mut disk, postgres } = plan;
     let seed = match env::var("CRASH_SEED") {
         Ok(text) => text.parse()?,
         Err(_) => u64::try_from(now())?,
@@ -163,8 +174,8 @@ async fn crash(plan: Plan) -> Result<Run, Error> {
         }
         None => (Instance::of_example("musterstadt")?, Vec::new()),
     };
-    let instance = match database {
-        Some(database) => instance.with_database(&database, None)?,
+    let instance = match &postgres {
+        Some(postgres) => instance.with_database(&postgres.database("kop"), None)?,
         None => instance,
     };
     configure(&instance, &recorder)?;
@@ -175,8 +186,8 @@ async fn crash(plan: Plan) -> Result<Run, Error> {
 
     let mut server = instance.serve_with(&environment).await?;
     // Once the disk is gone, and before the process is, answers are errors.
-    let driver =
-        Driver::start(server.base(), (crashes * PER_CRASH).min(MOST), 600, chance.next(), disk.is_some())?;
+    let refusal = disk.is_some().then_some(Refusal::Any);
+    let driver = Driver::start(server.base(), (crashes * PER_CRASH).min(MOST), 600, chance.next(), refusal)?;
     let mut ledger = Ledger::default();
     for number in 1..=crashes {
         tokio::time::sleep(Duration::from_millis(100 + chance.below(1400))).await;
@@ -186,7 +197,7 @@ async fn crash(plan: Plan) -> Result<Run, Error> {
         } else if disk.is_some() || chance.below(2) == 0 {
             driver.next_answer(Duration::from_millis(500)).await;
         }
-        strike(&mut server, disk.as_mut())?;
+        strike(&mut server, disk.as_mut(), postgres.as_ref())?;
         server = match instance.serve_with(&environment).await {
             Ok(server) => server,
             Err(problem) => {
@@ -225,15 +236,24 @@ async fn crash(plan: Plan) -> Result<Run, Error> {
     Ok(Run { ledger, summary })
 }
 
-/// Ends the process, where there is a disk by its loss of power.
-fn strike(server: &mut Server, disk: Option<&mut Disk>) -> Result<(), Error> {
+/// Ends the process, where there is a disk by its loss of power, which ends the database as well.
+fn strike(
+    server: &mut Server,
+    disk: Option<&mut Disk>,
+    postgres: Option<&TestPostgres>,
+) -> Result<(), Error> {
     let Some(disk) = disk else { return server.kill() };
     disk.cut_power()?;
     server.kill()?;
-    disk.restore_power()
+    let Some(postgres) = postgres else { return disk.restore_power() };
+    postgres.kill()?;
+    tokio::task::block_in_place(|| {
+        disk.restore_power()?;
+        postgres.up().map_err(|error| format!("{error}\n{}", postgres.printed()).into())
+    })
 }
 
-/// The Bauantrag goes to four receivers: two over HTTP, two into folders; failures are tried again soon.
+/// The Bauantrag goes to five receivers: three over HTTP, two into folders; failures are tried again soon.
 pub(crate) fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), Error> {
     let again = "erste_pause_s = 1\nlaengste_pause_s = 1\nversuche = 100";
     // Failures in a row are what this test makes; pauses would only make it longer.
@@ -246,13 +266,16 @@ pub(crate) fn configure(instance: &Instance, recorder: &Recorder) -> Result<(), 
                 FOLDERS[0]
             ),
         );
-        for (receiver, repeatable) in [(REPEATABLE, true), (ONCE, false)] {
+        text = text.replace("empfaenger = [\"dms\"]", &format!("empfaenger = [\"dms\", \"{ORDERED}\"]"));
+        for (receiver, repeatable) in [(REPEATABLE, true), (ONCE, false), (ORDERED, true)] {
+            let order = if receiver == ORDERED { "empfaenger" } else { "keine" };
             text = text.replace(
                 &format!("art = \"ordner\"\npfad = \"ausgang/{receiver}\""),
                 &format!(
                     "art = \"http\"\nurl = \"{}/{receiver}\"\nwiederholbar = {repeatable}\n\
                      zeitlimit_sekunden = 2\nverbindung_sekunden = 1\n\
                      [empfaenger.{receiver}.wiederholung]\n{again}\n\
+                     [empfaenger.{receiver}.bahn]\nreihenfolge = \"{order}\"\n\
                      [empfaenger.{receiver}.bahn.unterbrechung]\n{lane}",
                     recorder.base
                 ),
