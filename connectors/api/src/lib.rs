@@ -11,6 +11,7 @@ pub mod mailbox;
 pub mod scan;
 pub mod secret;
 pub mod settings;
+pub mod traces;
 
 pub use connector::{BlobRead, Blobs, Connector, ConnectorKind, Expiry, World};
 pub use inbox::{Accepted, BlobSink, Inbox, Refusal, RefusalKind};
@@ -21,3 +22,4 @@ pub use mailbox::Mailbox;
 pub use scan::{Scanner, ScannerKind, Verdict};
 pub use secret::Secret;
 pub use settings::{SettingProblem, parse_settings, serde_in_german};
+pub use traces::{SpanNumbers, Traces};

@@ -20,6 +20,7 @@ pub mod retry;
 pub mod sendung;
 pub mod similar;
 pub mod stage;
+pub mod trace;
 pub mod tree;
 
 pub use clock::{Clock, FixedClock, Zeitpunkt};
@@ -33,4 +34,5 @@ pub use path::FeldPfad;
 pub use retry::RetrySchedule;
 pub use sendung::{BlobRef, Outcome, Part, Receipt, Repeatability, Sendung, Ticket};
 pub use stage::Stage;
+pub use trace::Span;
 pub use tree::Tree;

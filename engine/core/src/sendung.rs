@@ -87,6 +87,18 @@ pub enum Level {
     Angenommen,
 }
 
+impl Level {
+    /// The word for it, as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uebergeben => "uebergeben",
+            Self::Transportiert => "transportiert",
+            Self::Empfangen => "empfangen",
+            Self::Angenommen => "angenommen",
+        }
+    }
+}
+
 /// Proof of a finished attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
