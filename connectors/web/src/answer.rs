@@ -14,7 +14,7 @@ use reqwest::{
 use crate::{body::Progress, problem};
 
 /// No more of an answer is read.
-const LARGEST_ANSWER: usize = 64 * 1024;
+pub(crate) const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// Longest text of an answer that is kept.
 const LONGEST_TEXT: usize = 200;
@@ -120,7 +120,7 @@ pub(crate) async fn text(mut response: Response) -> Option<String> {
 }
 
 /// One line without control characters.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     let mut out = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         if !out.is_empty() {
@@ -145,7 +145,7 @@ fn reference(text: &str) -> Option<String> {
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date. One in the past means at once.
-fn retry_after(text: &str, now: Zeitpunkt) -> Option<Duration> {
+pub(crate) fn retry_after(text: &str, now: Zeitpunkt) -> Option<Duration> {
     let text = text.trim();
     let pause = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().map_or(LONGEST_PAUSE, Duration::from_secs)

@@ -1,30 +1,26 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! The connector `http`: checks settings, builds the client, and carries out one exchange per attempt.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use kop_connector_api::{Blobs, Connector, ConnectorKind, Expiry, Secret, SettingProblem, World};
+use kop_connector_api::{Blobs, Connector, ConnectorKind, Expiry, SettingProblem, World};
 use kop_core::{Clock, Diagnostic, Outcome, Repeatability, Sendung, Ticket};
 use reqwest::{
-    Body, Certificate, Client, RequestBuilder,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
-    redirect, retry,
+    Body, Client, RequestBuilder,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     answer::{self, Answer},
     body::{Payload, Progress, StopWhenDropped},
-    expiry, problem,
-    settings::{Form, Login, Plan},
+    client, expiry, problem,
+    settings::{Form, Plan},
 };
 
 /// A probe takes no longer.
 const LONGEST_PROBE: Duration = Duration::from_secs(30);
-
-/// Largest file of certificates.
-const LARGEST_CERTIFICATES: u64 = 1024 * 1024;
 
 /// The kind `http`: one POST per Sendung.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,9 +41,14 @@ impl ConnectorKind for HttpKind {
 
     fn build(&self, settings: &serde_json::Value, world: &World) -> Result<Arc<dyn Connector>, Diagnostic> {
         let plan = Plan::read(settings).map_err(SettingProblem::refusal)?;
-        let client = client(&plan, &world.base_dir)?;
-        let expiries = match plan.certificates.as_deref() {
-            Some(path) => expiry::of_pem(&read_pem(&world.base_dir.join(path))?)
+        let certificates = plan.certificates.as_deref().map(|path| world.base_dir.join(path));
+        let client = client::builder(&plan.url, plan.connect, certificates.as_deref())?
+            // A kept connection may be closed by the receiver at the very moment the next request goes out, and
+            // then nobody knows what arrived. Deliveries are rare enough to pay for a new one.
+            .pool_max_idle_per_host(0);
+        let client = client::build(client)?;
+        let expiries = match certificates {
+            Some(path) => expiry::of_pem(&client::read_pem(&path)?)
                 .map(|at| Expiry { what: "ca_datei".to_owned(), at })
                 .into_iter()
                 .collect(),
@@ -144,75 +145,7 @@ impl Connector for Http {
 }
 
 impl Http {
-    /// Adds the configured headers and the credentials. Secrets are read each time, so that a renewed one
-    /// needs no restart.
     fn sign(&self, request: RequestBuilder) -> Result<RequestBuilder, Diagnostic> {
-        let request = request.headers(self.plan.headers.clone());
-        Ok(match &self.plan.login {
-            None => request,
-            Some(Login::Basic { user, password }) => {
-                request.basic_auth(user, Some(resolve(password)?.expose()))
-            }
-            Some(Login::Bearer { token }) => {
-                let token = resolve(token)?;
-                header_value(token.expose())?;
-                request.bearer_auth(token.expose())
-            }
-            Some(Login::Header { name, value }) => {
-                request.header(name, header_value(resolve(value)?.expose())?)
-            }
-        })
-    }
-}
-
-fn resolve(secret: &Secret) -> Result<kop_connector_api::secret::Resolved, Diagnostic> {
-    secret.resolve().map_err(|error| problem::not_set_up(error.to_string()))
-}
-
-/// A secret as a header's value that no log prints.
-fn header_value(secret: &str) -> Result<HeaderValue, Diagnostic> {
-    let mut value = HeaderValue::from_str(secret)
-        .map_err(|_| problem::not_set_up("the secret has characters that cannot stand in a header"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn client(plan: &Plan, base_dir: &Path) -> Result<Client, Diagnostic> {
-    let encrypted = plan.url.scheme() == "https";
-    let mut builder = Client::builder()
-        .user_agent(concat!("KOP-engine/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(plan.connect)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        // Trying again is the engine's business, which records every attempt.
-        .retry(retry::never())
-        // A kept connection may be closed by the receiver at the very moment the next request goes out, and
-        // then nobody knows what arrived. Deliveries are rare enough to pay for a new one.
-        .pool_max_idle_per_host(0)
-        .https_only(encrypted);
-    if encrypted {
-        let certificates = plan.certificates.as_deref().map(|path| read_certificates(&base_dir.join(path)));
-        builder = builder.tls_certs_merge(certificates.transpose()?.unwrap_or_default());
-    } else {
-        // Without encryption no certificates are needed, and a machine without any shall do.
-        builder = builder.tls_certs_only([]);
-    }
-    builder.build().map_err(|error| problem::not_set_up(problem::root_cause(&error)))
-}
-
-fn read_pem(path: &Path) -> Result<Vec<u8>, Diagnostic> {
-    let mut pem = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_CERTIFICATES).read_to_end(&mut pem))
-        .map_err(|error| problem::not_set_up(format!("ca_datei: {}", error.kind())))?;
-    Ok(pem)
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Diagnostic> {
-    let pem = read_pem(path)?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(problem::not_set_up("ca_datei: no certificates in PEM")),
+        client::sign(request, &self.plan.headers, self.plan.login.as_ref())
     }
 }

@@ -178,14 +178,14 @@ pub(crate) enum Login {
 
 /// Collects mistakes, so that their author sees all at once.
 #[derive(Default)]
-struct Problems(Vec<SettingProblem>);
+pub(crate) struct Problems(pub(crate) Vec<SettingProblem>);
 
 impl Problems {
-    fn add(&mut self, path: &str, de: &str, en: &str) {
+    pub(crate) fn add(&mut self, path: &str, de: &str, en: &str) {
         self.0.push(SettingProblem { path: path.to_owned(), de: de.to_owned(), en: en.to_owned() });
     }
 
-    fn url(&mut self, text: &str, plain_allowed: bool) -> Option<Url> {
+    pub(crate) fn url(&mut self, text: &str, plain_allowed: bool) -> Option<Url> {
         // The parser would drop line breaks silently.
         let clean = !text.contains(|c: char| c.is_control() || c.is_whitespace());
         let url = Url::parse(text).ok().filter(|url| {
@@ -244,7 +244,7 @@ impl Problems {
         Some(name)
     }
 
-    fn headers(&mut self, texts: &BTreeMap<String, String>) -> HeaderMap {
+    pub(crate) fn headers(&mut self, texts: &BTreeMap<String, String>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if texts.len() > MOST_HEADERS {
             self.add(
@@ -274,7 +274,7 @@ impl Problems {
         headers
     }
 
-    fn login(&mut self, login: Option<Anmeldung>) -> Option<Login> {
+    pub(crate) fn login(&mut self, login: Option<Anmeldung>) -> Option<Login> {
         Some(match login? {
             Anmeldung::Basic { benutzer, passwort } => {
                 if benutzer.is_empty() || benutzer.contains(|c: char| c == ':' || c.is_control()) {
@@ -291,6 +291,18 @@ impl Problems {
                 Login::Header { name: self.request_header("anmeldung.name", &name)?, value: wert }
             }
         })
+    }
+
+    pub(crate) fn certificates(&mut self, file: Option<String>) -> Option<PathBuf> {
+        let certificates = file.map(PathBuf::from);
+        if certificates.as_deref().is_some_and(|path| !stays_below(path)) {
+            self.add(
+                "ca_datei",
+                "Der Pfad muss unterhalb des Ordners der Instanz liegen: kein „/“ am Anfang, kein „..“",
+                "the path must stay below the instance's folder: no leading \"/\", no \"..\"",
+            );
+        }
+        certificates
     }
 
     fn times(&mut self, attempt: u64, connect: u64) {
@@ -335,14 +347,7 @@ impl Plan {
                 "a header is given twice: in \"kopfzeilen\", \"idempotenz_kopf\" or \"anmeldung\"",
             );
         }
-        let certificates = settings.ca_datei.map(PathBuf::from);
-        if certificates.as_deref().is_some_and(|path| !stays_below(path)) {
-            problems.add(
-                "ca_datei",
-                "Der Pfad muss unterhalb des Ordners der Instanz liegen: kein „/“ am Anfang, kein „..“",
-                "the path must stay below the instance's folder: no leading \"/\", no \"..\"",
-            );
-        }
+        let certificates = problems.certificates(settings.ca_datei);
         match (url, key_header, reference_header) {
             (Some(url), Some(key_header), Some(reference_header)) if problems.0.is_empty() => Ok(Self {
                 url,

@@ -24,7 +24,7 @@ use tokio::{
 use self::receiver::{Manner, Receiver, answer};
 use crate::{HttpKind, body::CHUNK};
 
-mod receiver;
+pub(crate) mod receiver;
 
 /// No test waits longer for anything.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -16,7 +16,7 @@ use super::LIMIT;
 
 /// What a receiver of a test does with a connection.
 #[derive(Clone)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     /// Reads the whole request, then sends this.
     Answers(String),
     /// Sends this before it has read more than the head.
@@ -30,17 +30,17 @@ pub(super) enum Manner {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Request {
-    pub(super) line: String,
+pub(crate) struct Request {
+    pub(crate) line: String,
     /// Lower-case name and value.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Whether the body was as long as announced.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| &**value);
         let value = values.next();
         assert_eq!(values.next(), None, "{name} only once");
@@ -49,8 +49,8 @@ impl Request {
 }
 
 /// A receiver that treats its connections one after the other, each in its manner; the last manner stays.
-pub(super) struct Receiver {
-    pub(super) url: String,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
     seen: Arc<Mutex<Vec<Request>>>,
     task: JoinHandle<()>,
 }
@@ -62,7 +62,7 @@ impl Drop for Receiver {
 }
 
 impl Receiver {
-    pub(super) async fn start(manners: &[Manner]) -> Self {
+    pub(crate) async fn start(manners: &[Manner]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/eingang", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -78,16 +78,16 @@ impl Receiver {
         Self { url, seen, task }
     }
 
-    pub(super) async fn answering(status: &str, headers: &str, body: &str) -> Self {
+    pub(crate) async fn answering(status: &str, headers: &str, body: &str) -> Self {
         Self::start(&[Manner::Answers(answer(status, headers, body))]).await
     }
 
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
     }
 }
 
-pub(super) fn answer(status: &str, headers: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
