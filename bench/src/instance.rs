@@ -145,6 +145,7 @@ impl Instance {
             schemas: self.schemas.clone(),
             adapters: self.doors.adapters.clone(),
             scanner: None,
+            traces: None,
             kinds: self.kinds.clone(),
             clock: Arc::new(WallClock),
             ids: Arc::new(Ids),

@@ -3,12 +3,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use kop_connector_api::Scanner;
+use kop_connector_api::{Scanner, Traces};
 use kop_core::{Diagnostic, Stage};
 use kop_flow::{Engine, EngineParts};
 use kop_mapping::{HostOptions, MappingHost};
 use kop_store::Store;
 use kop_tenant::{InstanceConfig, LoadContext, Registry, Tenants};
+use kop_web::otlp::TracePlan;
 use kop_workshop::{CaseForms, Doors};
 use kop_xml::SchemaStore;
 
@@ -27,6 +28,8 @@ pub(crate) struct Instance {
     pub(crate) keys: Arc<InstanceKeys>,
     /// Looks at files before anything leaves.
     pub(crate) scanner: Option<Arc<dyn Scanner>>,
+    /// Where traces go.
+    pub(crate) traces: Option<TracePlan>,
 }
 
 impl Instance {
@@ -41,13 +44,18 @@ impl Instance {
             }
             None => None,
         };
+        let traces = match &config.traces {
+            Some(found) => Some(TracePlan::read(&found.settings).map_err(|problems| found.told(problems))?),
+            None => None,
+        };
         let schemas = Arc::new(open_schemas(&config.data_dir, config.schemas_dir.as_deref())?);
         schemas.bound_memory(config.schema_memory);
         let host = Arc::new(MappingHost::new(HostOptions::default()));
         let doors = registry::doors();
         let tenants = Arc::new(Tenants::of([]));
         let keys = InstanceKeys::new(&config.tenants_dir);
-        let mut instance = Self { config, host, schemas, tenants, broken: Vec::new(), doors, keys, scanner };
+        let mut instance =
+            Self { config, host, schemas, tenants, broken: Vec::new(), doors, keys, scanner, traces };
         instance.broken = instance.reload();
         Ok(instance)
     }
@@ -73,8 +81,8 @@ impl Instance {
         })
     }
 
-    /// The engine over opened data.
-    pub(crate) fn engine(&self, data: &Data) -> Arc<Engine> {
+    /// The engine over opened data, with a place for the spans of traces where there are any.
+    pub(crate) fn engine(&self, data: &Data, traces: Option<Arc<dyn Traces>>) -> Arc<Engine> {
         let parts = EngineParts {
             base_dir: self.config.base_dir.clone(),
             tenants: self.tenants.clone(),
@@ -86,6 +94,7 @@ impl Instance {
             adapters: self.doors.adapters.clone(),
             kinds: registry::kinds(),
             scanner: self.scanner.clone(),
+            traces,
             clock: Arc::new(machine::MachineClock),
             ids: Arc::new(machine::TimeOrderedIds),
         };

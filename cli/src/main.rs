@@ -15,6 +15,7 @@ mod problems;
 mod published;
 mod registry;
 mod timeline;
+mod traces;
 mod workbench;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};

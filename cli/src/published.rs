@@ -11,7 +11,7 @@ use crate::registry;
 pub(crate) fn schemas() -> [(&'static str, Value); 4] {
     let doors = registry::doors();
     [
-        ("instanz.schema.json", kop_tenant::instance_schema(&registry::scanners())),
+        ("instanz.schema.json", kop_tenant::instance_schema(&registry::scanners(), kop_web::otlp::schema())),
         ("mandant.schema.json", kop_tenant::mandant_schema(&registry::kinds(), &doors.intakes)),
         ("zuordnung.schema.json", kop_tenant::mapping_schema()),
         ("ablageformat.schema.json", kop_core::eingang::ablageformat_schema()),

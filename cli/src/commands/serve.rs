@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Role, data::Data, instance::Instance, problems};
+use crate::{Role, data::Data, instance::Instance, problems, traces::Tracing};
 
 impl Role {
     fn of_process(self) -> ProcessRole {
@@ -61,12 +61,16 @@ pub(crate) fn run(
         Ok(mailbox) => mailbox,
         Err(problem) => return problems::print(&[problem], lang, false, out),
     };
+    let mut traces = match Tracing::of(&instance) {
+        Ok(traces) => traces,
+        Err(problem) => return problems::print(&[problem], lang, false, out),
+    };
     let address = address.unwrap_or(instance.config.address);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let stop = CancellationToken::new();
     let opened = runtime.block_on(async {
         let data = Data::serve(&instance.config, instance.keys.clone(), role.of_process()).await?;
-        let engine = instance.engine(&data);
+        let engine = instance.engine(&data, traces.sink.clone());
         data.wake(&instance.config, &engine, role != Role::Eingang, &stop)?;
         Ok::<_, Vec<Diagnostic>>((data, engine))
     });
@@ -75,6 +79,7 @@ pub(crate) fn run(
         Err(found) => return problems::print(&found, lang, false, out),
     };
     runtime.block_on(async move {
+        let sending = traces.start();
         let gate = Gate::new(instance.config.pressure, instance.config.data_dir.clone());
         let listener = TcpListener::bind(address).await?;
         let (mut end, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -129,6 +134,7 @@ pub(crate) fn run(
             admin.await.map_err(io::Error::other)??;
         }
         data.leave().await;
+        sending.finish().await;
         served
     })?;
     Ok(ExitCode::SUCCESS)

@@ -20,6 +20,7 @@ use crate::{
     data::Data,
     instance::Instance,
     problems,
+    traces::Tracing,
 };
 
 /// What to submit.
@@ -51,7 +52,9 @@ pub(crate) fn run(
             Ok(opened) => opened,
             Err(found) => return problems::print(&found, lang, json, out),
         };
-        let engine = instance.engine(&data);
+        let mut traces = Tracing::of_command(&instance);
+        let engine = instance.engine(&data, traces.sink.clone());
+        let sending = traces.start();
         let accepted = match hand_in(&instance, &engine, &tenant, submission).await {
             Ok(accepted) => accepted,
             Err(found) => return problems::print(&found, lang, json, out),
@@ -64,6 +67,7 @@ pub(crate) fn run(
         let showing = Showing { tenant: Some(&tenant), reveal: false, lang, json };
         let shown = messages::show(&**engine.store(), &id, &showing, engine.now(), out).await?;
         let detail = engine.store().submission(&tenant, accepted.submission_id).await;
+        sending.finish().await;
         let open = detail.is_ok_and(|detail| detail.work_items.iter().any(|item| item.closed_at.is_none()));
         Ok(if open { ExitCode::FAILURE } else { shown })
     })

@@ -14,6 +14,7 @@ use kop_store::{Assigned, NewSubmission, NewWorkItem, PayloadPart};
 use crate::{
     blobs::{Sink, refusal},
     engine::Engine,
+    trace,
 };
 
 /// The engine as intakes see it.
@@ -28,7 +29,7 @@ impl Inbox for Reception {
 
     async fn accept(&self, intake: Intake) -> Result<Accepted, Refusal> {
         let engine = &self.0;
-        let begun = std::time::Instant::now();
+        let (begun, since) = (std::time::Instant::now(), trace::begin(engine));
         let bad = |problems| Refusal { kind: RefusalKind::BadPayload, problems };
         let adapter = engine.adapter(intake.source).ok_or_else(|| {
             Refusal::new(
@@ -37,11 +38,13 @@ impl Inbox for Reception {
             )
         })?;
         let normalised = adapter.normalise(&intake).map_err(bad)?;
-        let tenant = intake.tenant.clone();
+        let (tenant, source) = (intake.tenant.clone(), intake.source);
         let (new, vendor_id) = self.submission(intake, normalised).await?;
+        let made = new.submission_id;
         let stored = engine.parts.store.accept(new, engine.now()).await.map_err(|error| refusal(&error))?;
         engine.wake.ring_everywhere();
         engine.metrics.accept.observe(begun.elapsed());
+        trace::accepted(engine, since, (&tenant, source, made), &stored);
         tracing::info!(
             %tenant, submission = %stored.submission_id, vorgang = %stored.vorgangsnummer, repeated = stored.repeated,
             "Submission stored."

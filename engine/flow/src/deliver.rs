@@ -16,7 +16,7 @@ use kop_tenant::{Generation, Receiver, Tenants};
 
 use tracing::Instrument;
 
-use crate::{engine::Engine, insist::insist};
+use crate::{engine::Engine, insist::insist, trace};
 
 /// Longer than any attempt ([`kop_core::lane::LONGEST_ATTEMPT`]), so that it ends before someone else may take the
 /// delivery over.
@@ -91,8 +91,17 @@ pub async fn attempt(engine: &Engine, claimed: ClaimedDelivery) {
             return;
         }
     };
+    let traced = trace::Attempt::of_claimed(engine, &claimed, &started);
     let span = span(&started, claimed.delivery.submission_id, claimed.delivery.message_id);
-    carry_out(engine, claimed, started).instrument(span).await;
+    let ended = carry_out(engine, claimed, started).instrument(span).await;
+    tell(engine, traced, ended);
+}
+
+/// Tells the trace of an attempt whose end is recorded.
+fn tell(engine: &Engine, traced: Option<trace::Attempt<'_>>, ended: Option<Ended>) {
+    if let (Some(traced), Some(ended)) = (traced, ended) {
+        traced.end(engine, &ended);
+    }
 }
 
 /// Every line that is logged about an attempt says by its ids what it belongs to.
@@ -104,7 +113,7 @@ fn span(started: &StartedAttempt, submission: SubmissionId, message: MessageId) 
     )
 }
 
-async fn carry_out(engine: &Engine, claimed: ClaimedDelivery, started: StartedAttempt) {
+async fn carry_out(engine: &Engine, claimed: ClaimedDelivery, started: StartedAttempt) -> Option<Ended> {
     let tenant = &claimed.delivery.tenant;
     let Some(generation) = engine.parts.tenants.get(tenant) else {
         return finish(engine, None, started, Said::ours(not_loaded())).await;
@@ -125,16 +134,18 @@ async fn carry_out(engine: &Engine, claimed: ClaimedDelivery, started: StartedAt
         return finish(engine, Some(receiver), started, said).await;
     }
     let (submission, receiver) = (claimed.delivery.submission_id, claimed.message.receiver.clone());
-    hand_over(engine, Start { submission, started, sendung, receiver, generation }).await;
+    hand_over(engine, Start { submission, started, sendung, receiver, generation }).await
 }
 
 /// Sends a started attempt's bytes and records what came of it.
 pub async fn send(engine: &Engine, start: Start) {
+    let traced = trace::Attempt::first(engine, &start);
     let span = span(&start.started, start.submission, start.sendung.message_id);
-    hand_over(engine, start).instrument(span).await;
+    let ended = hand_over(engine, start).instrument(span).await;
+    tell(engine, traced, ended);
 }
 
-async fn hand_over(engine: &Engine, start: Start) {
+async fn hand_over(engine: &Engine, start: Start) -> Option<Ended> {
     let Start { started, sendung, receiver, generation, .. } = start;
     let Some(receiver) = generation.receiver(&receiver) else {
         return finish(engine, None, started, Said::ours(receiver_gone())).await;
@@ -151,12 +162,12 @@ async fn hand_over(engine: &Engine, start: Start) {
         let outcome = Outcome::Reject(wrong_stage());
         Said { outcome, repeatability: Repeatability::Unsafe, by_receiver: false }
     };
-    finish(engine, Some(receiver), started, said).await;
+    finish(engine, Some(receiver), started, said).await
 }
 
 /// Decides about an attempt that was started and never ended, by what its receiver can bear.
 pub async fn after_interruption(engine: &Engine, interrupted: Interrupted) {
-    let Interrupted { claimed, attempt } = interrupted;
+    let Interrupted { claimed, attempt } = &interrupted;
     let started = StartedAttempt {
         lease: claimed.lease.clone(),
         attempt_id: attempt.attempt_id,
@@ -174,7 +185,9 @@ pub async fn after_interruption(engine: &Engine, interrupted: Interrupted) {
     let outcome = Outcome::Unknown(interrupted_problem());
     let span = span(&started, claimed.delivery.submission_id, claimed.delivery.message_id);
     let said = Said { outcome, repeatability, by_receiver: false };
-    finish(engine, receiver, started, said).instrument(span).await;
+    let traced = trace::Attempt::interrupted(engine, &interrupted, &started);
+    let ended = finish(engine, receiver, started, said).instrument(span).await;
+    tell(engine, traced, ended);
 }
 
 /// Tells a person about deliveries that take long; their attempts go on.
@@ -240,8 +253,20 @@ async fn bounded(engine: &Engine, receiver: &Receiver, call: impl Future<Output 
     })
 }
 
-/// Records how an attempt ended and what follows from it.
-async fn finish(engine: &Engine, receiver: Option<&Receiver>, started: StartedAttempt, said: Said) {
+/// How a recorded attempt ended, and when.
+pub(crate) struct Ended {
+    pub(crate) end: AttemptEnd,
+    pub(crate) at: Zeitpunkt,
+}
+
+/// Records how an attempt ended and what follows from it; `None` when that could not be recorded.
+async fn finish(
+    engine: &Engine,
+    receiver: Option<&Receiver>,
+    started: StartedAttempt,
+    said: Said,
+) -> Option<Ended> {
+    let at = engine.now();
     let delivery_id = started.lease.delivery_id;
     let health = said.health(receiver.map(|receiver| receiver.lane).unwrap_or_default());
     engine.metrics.ended(kop_store::AttemptOutcome::from(&said.outcome).as_str());
@@ -268,9 +293,13 @@ async fn finish(engine: &Engine, receiver: Option<&Receiver>, started: StartedAt
     let recorded = insist(INSIST_ON_END.min(lease), || {
         store.finish_attempt(started.lease.clone(), end.clone(), health, Vec::new(), engine.now())
     });
-    if let Err(error) = recorded.await {
-        // The attempt stays "started"; once its lease has run out it is treated like one that a crash left.
-        tracing::error!(delivery = %delivery_id, %error, "The end of an attempt could not be stored.");
+    match recorded.await {
+        Ok(()) => Some(Ended { end, at }),
+        Err(error) => {
+            // The attempt stays "started"; once its lease has run out it is treated like one that a crash left.
+            tracing::error!(delivery = %delivery_id, %error, "The end of an attempt could not be stored.");
+            None
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use kop_connector_api::{Adapter, Connector, ConnectorKind, Expiry, Scanner, World};
+use kop_connector_api::{Adapter, Connector, ConnectorKind, Expiry, Scanner, SpanNumbers, Traces, World};
 use kop_core::{Clock, ContentHash, Diagnostic, IdSource, TenantId};
 use kop_mapping::MappingHost;
 use kop_store::{BlobStore, Store};
@@ -41,6 +41,8 @@ pub struct EngineParts {
     pub kinds: Vec<Arc<dyn ConnectorKind>>,
     /// Looks at files before anything leaves; without one nothing is looked at.
     pub scanner: Option<Arc<dyn Scanner>>,
+    /// Takes the spans of traces; without it there are none.
+    pub traces: Option<Arc<dyn Traces>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
@@ -84,6 +86,11 @@ impl Engine {
     /// What was counted since the start.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What became of the spans of traces; `None` where there are none.
+    pub fn span_numbers(&self) -> Option<SpanNumbers> {
+        self.parts.traces.as_ref().map(|traces| traces.numbers())
     }
 
     /// Wakes the worker.

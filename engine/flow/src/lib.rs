@@ -27,6 +27,7 @@ pub mod remap;
 pub mod retention;
 pub mod scan;
 pub mod target;
+mod trace;
 mod variation;
 pub mod wake;
 pub mod worker;

@@ -5,7 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use kop_core::{
-    AttemptId, DeliveryId, Diagnostic, Eingang, MessageId, Part, Sendung, SubmissionId, TenantId, WorkItemId,
+    AttemptId, DeliveryId, Diagnostic, Eingang, MessageId, Part, Sendung, Span, SubmissionId, TenantId,
+    WorkItemId,
 };
 use kop_store::{
     ClaimedSubmission, FirstAttempt, NewDelivery, NewEvent, NewMessage, NewWorkItem, Origin, Processed,
@@ -17,7 +18,7 @@ use tracing::Instrument;
 
 use crate::{
     ENGINE_VERSION,
-    compose::{ComposeInput, Composed, PartContent, compose},
+    compose::{ComposeInput, Composed, PartContent, Took, compose},
     correction,
     deliver::{self, Start, not_loaded},
     drift,
@@ -25,6 +26,7 @@ use crate::{
     insist::insist,
     remap::Pins,
     scan::{self, Looked},
+    trace,
 };
 
 /// Processing takes milliseconds; a lease this long only ends when its process died.
@@ -71,10 +73,15 @@ pub async fn process(engine: &Engine, claimed: ClaimedSubmission) -> Vec<Start> 
 async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<Start> {
     let summary = claimed.submission.summary.clone();
     let id = summary.submission_id;
+    let run = trace::Run::begin(engine, &claimed);
     let made = if summary.runs > MAX_RUNS {
         Made { problems: vec![(run_too_often(), None)], ..Made::default() }
     } else {
-        match scan::look(engine, &mut claimed).await {
+        let looked = scan::look(engine, &mut claimed).await;
+        if let Some(run) = &run {
+            run.scanned(engine, &looked);
+        }
+        match looked {
             Looked::Pass(events) => {
                 let mut made = make(engine, &claimed).await;
                 made.events.extend(events);
@@ -91,6 +98,7 @@ async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<St
                     // The lease runs out and the submission is looked at again.
                     tracing::error!(submission = %id, %error, "The submission could not be put off.");
                 }
+                tell_put_off(engine, run);
                 return Vec::new();
             }
         }
@@ -105,8 +113,13 @@ async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<St
         if let Err(error) = put_off.await {
             tracing::warn!(submission = %id, %error, "Not put off; it is processed again when its lease ends.");
         }
+        tell_put_off(engine, run);
         return Vec::new();
     }
+    let codes = match &run {
+        Some(_) => trace::codes(made.problems.iter().map(|(problem, _)| problem)),
+        None => Vec::new(),
+    };
     let work_items: Vec<_> = made
         .problems
         .into_iter()
@@ -123,6 +136,9 @@ async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<St
     match recorded.await {
         Ok(started) => {
             tracing::info!(submission = %id, state = %state, started = started.len(), "Submission processed.");
+            if let Some(run) = run {
+                run.end(engine, state.as_str(), &codes, made.spans);
+            }
             started
                 .into_iter()
                 .filter_map(|started| {
@@ -140,12 +156,20 @@ async fn work_through(engine: &Engine, mut claimed: ClaimedSubmission) -> Vec<St
     }
 }
 
+/// Tells the trace of a run that came to nothing for now.
+fn tell_put_off(engine: &Engine, run: Option<trace::Run<'_>>) {
+    if let Some(run) = run {
+        run.end(engine, event::ZURUECKGESTELLT, &[], Vec::new());
+    }
+}
+
 #[derive(Default)]
 struct Made {
     messages: Vec<NewMessage>,
     events: Vec<NewEvent>,
     problems: Vec<(Diagnostic, Option<Origin>)>,
     starts: Vec<Prepared>,
+    spans: Vec<Span>,
     /// The store could not be asked or could not take a message, which passes.
     no_room: bool,
 }
@@ -220,13 +244,17 @@ async fn make(engine: &Engine, claimed: &ClaimedSubmission) -> Made {
                 }) {
                     continue;
                 }
+                let since = trace::begin(engine);
                 match message(engine, &generation, &eingang, &hit.name, target, receiver, claimed).await {
-                    Ok((message, prepared, remarks)) => {
+                    Ok((message, prepared, remarks, took)) => {
+                        made.spans.extend(trace::made(engine, since, &claimed.lease, &message, took));
                         made.events.extend(remark_event(message.message_id, &remarks));
                         made.messages.push(message);
                         made.starts.push(prepared);
                     }
                     Err(mut problems) => {
+                        let way = (hit.name.as_str(), target, receiver.as_str());
+                        made.spans.extend(trace::not_made(engine, since, &claimed.lease, way, &problems));
                         made.no_room |=
                             problems.iter().any(|problem| PASSES.contains(&problem.code.as_str()));
                         correction::tell(&mut problems, &corrections);
@@ -273,7 +301,7 @@ async fn message(
     target: &RouteTarget,
     receiver_key: &str,
     claimed: &ClaimedSubmission,
-) -> Result<(NewMessage, Prepared, Vec<Diagnostic>), Vec<Diagnostic>> {
+) -> Result<(NewMessage, Prepared, Vec<Diagnostic>, Took), Vec<Diagnostic>> {
     let summary = &claimed.submission.summary;
     let unknown = |what: &str| {
         vec![Diagnostic::new(
@@ -312,8 +340,9 @@ async fn message(
     })?;
 
     let mut remarks = composed.remarks.clone();
-    engine.metrics.map.observe(composed.took.map);
-    engine.metrics.validate.observe(composed.took.render);
+    let took = composed.took;
+    engine.metrics.map.observe(took.map);
+    engine.metrics.validate.observe(took.render);
     if let Some(known) = drift::known(engine, mapping).await {
         remarks.extend(drift::remarks(&known, eingang, &composed.run.reads));
     }
@@ -369,7 +398,7 @@ async fn message(
     };
     let prepared =
         Prepared { delivery_id, sendung, receiver: receiver_key.to_owned(), generation: generation.clone() };
-    Ok((message, prepared, remarks))
+    Ok((message, prepared, remarks, took))
 }
 
 /// How a message for a receiver leaves.

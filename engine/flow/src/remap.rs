@@ -20,6 +20,7 @@ use crate::{
     deliver::not_loaded,
     engine::Engine,
     process::{new_delivery, pack, read_document},
+    trace,
 };
 
 /// What a message was made with beside submission, mapping and schema: kept with it, so that it can be made again.
@@ -187,8 +188,9 @@ pub async fn send_instead(
     let uuid = ids.next();
     let Remade { version, mut with, .. } = remade;
     with.pins.made_at = engine.now();
+    let since = trace::begin(engine);
     let composed = run(engine, &with, uuid).await?;
-    let schema_package = composed.schema_package;
+    let (schema_package, took) = (composed.schema_package, composed.took);
     let (main, parts) = pack(engine, tenant, composed).await?;
     engine.parts.archive.keep(tenant, &with.mapping).await.map_err(failed)?;
     let message_id = MessageId(ids.next());
@@ -208,6 +210,7 @@ pub async fn send_instead(
         pinned: with.pins.to_json(),
         delivery: new_delivery(receiver, way, DeliveryId(ids.next()), None),
     };
+    let traced = since.map(|_| new.clone());
     let replacement = Replacement {
         earlier: message.message_id,
         message: new,
@@ -217,6 +220,9 @@ pub async fn send_instead(
         despite: act.despite,
     };
     engine.parts.store.replace(tenant, replacement, engine.now()).await.map_err(failed)?;
+    if let Some(new) = &traced {
+        trace::replaced(engine, since, message, new, took);
+    }
     engine.wake.ring_everywhere();
     Ok(message_id)
 }

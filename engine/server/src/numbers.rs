@@ -49,6 +49,7 @@ pub(crate) fn page(operation: &Operation, gauges: &Gauges) -> String {
     open(&mut page, gauges, now);
     causes(&mut page, gauges, now);
     steps(&mut page, operation);
+    traces(&mut page, operation);
     machine(&mut page, operation, now);
     page.0
 }
@@ -143,6 +144,19 @@ fn steps(page: &mut Page, operation: &Operation) {
         ("zustellung", &metrics.deliver),
     ] {
         durations(page, step, histogram);
+    }
+}
+
+/// What became of the spans of traces, where there are any.
+fn traces(page: &mut Page, operation: &Operation) {
+    let Some(spans) = operation.engine.span_numbers() else { return };
+    page.family("kop_spans_exported_total", "counter", "Spans that the collector took, since the start.");
+    page.sample("kop_spans_exported_total", &[], spans.exported);
+    page.family("kop_spans_dropped_total", "counter", "Spans that were dropped, by reason, since the start.");
+    for (reason, count) in
+        [("kein_platz", spans.no_room), ("nicht_erreicht", spans.not_reached), ("abgelehnt", spans.refused)]
+    {
+        page.sample("kop_spans_dropped_total", &[("grund", reason)], count);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kop_connector_api::{ScannerKind, Secret};
+use kop_connector_api::{ScannerKind, Secret, SettingProblem};
 use kop_core::{Diagnostic, diagnostic::Place};
 use kop_xml::DEFAULT_SCHEMA_MEMORY;
 use schemars::JsonSchema;
@@ -42,6 +42,8 @@ pub(crate) struct InstanzDatei {
     pub protokoll: ProtokollDatei,
     /// Meldungen an ein Funktionspostfach. Ohne diesen Abschnitt wird nichts gemeldet.
     pub alarm: Option<AlarmDatei>,
+    /// Spuren (Traces) an einen Sammler. Ohne diesen Abschnitt gibt es keine.
+    pub spuren: Option<Map<String, Value>>,
     /// Weckrufe zwischen mehreren Prozessen; nur mit PostgreSQL.
     pub wecker: WeckerDatei,
 }
@@ -149,6 +151,32 @@ pub struct InstanceConfig {
     pub log: LogFormat,
     /// Mails to operators.
     pub alarm: Option<AlarmDatei>,
+    /// Traces: settings that are not yet checked by whoever sends them.
+    pub traces: Option<TraceConfig>,
+}
+
+/// `[spuren]`.
+#[derive(Clone, Debug)]
+pub struct TraceConfig {
+    /// The settings.
+    pub settings: Value,
+    /// Where it stands.
+    place: Place,
+}
+
+impl TraceConfig {
+    /// What is wrong with the settings, as the author of `kop.toml` reads it.
+    pub fn told(&self, problems: Vec<SettingProblem>) -> Vec<Diagnostic> {
+        told(&self.place, problems)
+    }
+}
+
+fn told(place: &Place, problems: Vec<SettingProblem>) -> Vec<Diagnostic> {
+    let at = |problem: SettingProblem| {
+        Diagnostic::new("KOP-K006", format!("{}.", problem.de), format!("{}.", problem.en))
+            .with_place(place.clone())
+    };
+    problems.into_iter().map(at).collect()
 }
 
 /// `[virenpruefung]`.
@@ -181,6 +209,10 @@ impl InstanceConfig {
             settings: crate::check::settings_of(&settings),
             place: source.place(&["virenpruefung"]),
         });
+        let traces = read.spuren.map(|settings| TraceConfig {
+            settings: Value::Object(settings),
+            place: source.place(&["spuren"]),
+        });
         let problems = operation::problems(&source, read.rueckstau, read.alarm.as_ref());
         if !problems.is_empty() {
             return Err(problems);
@@ -191,6 +223,7 @@ impl InstanceConfig {
             pressure: read.rueckstau,
             log: read.protokoll.format,
             alarm: read.alarm,
+            traces,
             address: read.server.adresse,
             data_dir: base_dir.join(read.daten.ordner),
             database: read.daten.datenbank,
@@ -222,11 +255,7 @@ impl ScannerConfig {
                 format!("There is no virus scanner \"{}\"; there are: {known}.", self.kind),
             )]);
         };
-        let problems: Vec<_> = kind
-            .check(&self.settings)
-            .into_iter()
-            .map(|problem| at(format!("{}.", problem.de), format!("{}.", problem.en)))
-            .collect();
+        let problems = told(&self.place, kind.check(&self.settings));
         if problems.is_empty() { Ok(kind) } else { Err(problems) }
     }
 }

@@ -37,7 +37,7 @@ pub use config::{
 };
 pub use encryption::{SchluesselDatei, VerschluesselungDatei, tenant_keys};
 pub use generation::{Generation, Identity, LoadedMapping, Origin, Receiver, Route, RouteTarget};
-pub use instance::{InstanceConfig, ScannerConfig};
+pub use instance::{InstanceConfig, ScannerConfig, TraceConfig};
 pub use load::{load_tenant, tenant_folders};
 pub use manifest::{Csv, Kopf, Manifest, Target, Zeichensatz};
 pub use mapping::{CandidateFolders, load_archived, load_candidate, load_mapping, mapping_names};

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{config::MandantDatei, instance::InstanzDatei, manifest::Manifest};
 
-/// JSON Schema of `kop.toml` with the settings of these scanners.
-pub fn instance_schema(scanners: &[Arc<dyn ScannerKind>]) -> Value {
+/// JSON Schema of `kop.toml` with the settings of these scanners and of traces.
+pub fn instance_schema(scanners: &[Arc<dyn ScannerKind>], traces: schemars::Schema) -> Value {
     let mut whole = schemars::schema_for!(InstanzDatei).to_value();
     let mut variants = Vec::new();
     for kind in scanners {
@@ -21,6 +21,11 @@ pub fn instance_schema(scanners: &[Arc<dyn ScannerKind>]) -> Value {
     if let Some(place) = whole.pointer_mut("/properties/virenpruefung") {
         let description = place["description"].take();
         *place = json!({ "description": description, "oneOf": variants });
+    }
+    let mut traces = part(&mut whole, "spuren", traces);
+    if let Some(place) = whole.pointer_mut("/properties/spuren") {
+        traces["description"] = place["description"].take();
+        *place = traces;
     }
     whole
 }

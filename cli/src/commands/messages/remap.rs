@@ -21,7 +21,7 @@ use kop_store::{
 use kop_workshop::difference::{Change, changes};
 
 use super::{one, person, pick, say_who};
-use crate::{data::Data, instance::Instance, problems};
+use crate::{data::Data, instance::Instance, problems, traces::Tracing};
 
 /// Differences of one message that are shown as text.
 const SHOWN: usize = 500;
@@ -93,7 +93,9 @@ pub(super) async fn run(
         }
         Err(found) => return problems::print(&found, lang, json, out),
     };
-    let engine = instance.engine(&data);
+    let mut traces = Tracing::of_command(&instance);
+    let engine = instance.engine(&data, traces.sink.clone());
+    let sending = traces.start();
     let Some(found) = one(&**engine.store(), None, &args.nummer, lang).await? else {
         return Ok(ExitCode::from(2));
     };
@@ -149,6 +151,7 @@ pub(super) async fn run(
         drop(engine);
         say_who(data.somebody_works(&instance.config).await, lang, out)?;
     }
+    sending.finish().await;
     Ok(exit)
 }
 
