@@ -6,11 +6,11 @@
 #   scripts/deps.sh --build  for building alone (no Java)
 set -euo pipefail
 
-# libclang: bindgen reads libxml2's headers with it. Java and Maven: only the Schematron judge of the tests. Xerces:
-# a validator of other make, for `kop schema selftest`. ClamAV and c-icap: the virus scanners of the tests. PostgreSQL and
-# RabbitMQ: several machines, in tests.
+# libclang: bindgen reads libxml2's headers with it. Java and Maven: only the Schematron judge of the tests; venv: only
+# their OTLP judge. Xerces: a validator of other make, for `kop schema selftest`. ClamAV and c-icap: the virus scanners of
+# the tests. PostgreSQL and RabbitMQ: several machines, in tests.
 build_packages=(build-essential ca-certificates curl libclang-common-14-dev libclang1-14 libxml2-dev libxml2-utils pkg-config python3 time)
-test_packages=(c-icap clamav-daemon default-jre-headless libc-icap-mod-virus-scan libxerces-c-samples maven postgresql rabbitmq-server)
+test_packages=(c-icap clamav-daemon default-jre-headless libc-icap-mod-virus-scan libxerces-c-samples maven postgresql python3-venv rabbitmq-server)
 packages=("${build_packages[@]}")
 [ "${1:-}" = --build ] || packages+=("${test_packages[@]}")
 
@@ -28,6 +28,7 @@ have() {
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return ;;
         pkg-config) command -v pkg-config >/dev/null && return ;;
         python3) command -v python3 >/dev/null && return ;;
+        python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null && return ;;
         time) [ -x /usr/bin/time ] && return ;;
     esac
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

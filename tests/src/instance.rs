@@ -300,6 +300,19 @@ impl Server {
         Ok(())
     }
 
+    /// Asks the process to end (SIGTERM), as a service manager would, and waits until it has; at most 30 s.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent, or it does not end.
+    pub async fn stop(&mut self) -> Result<(), Error> {
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
+        if !asked.success() {
+            return Err("kill -TERM".into());
+        }
+        wait_until("der Dienst ist beendet", Duration::from_secs(30), || Ok(self.child.try_wait()?)).await?;
+        Ok(())
+    }
+
     async fn wait_for_health(&mut self) -> Result<(), Error> {
         let until = Instant::now() + Duration::from_secs(20);
         let url = format!("{}/healthz", self.base);

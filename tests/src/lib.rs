@@ -9,6 +9,7 @@ pub mod disk;
 pub mod forms;
 pub mod inputs;
 pub mod instance;
+pub mod otlp;
 pub mod rabbitmq;
 pub mod schematron;
 pub mod shared;
@@ -16,6 +17,7 @@ pub mod smtp;
 
 pub use disk::Disk;
 pub use instance::{Instance, Server, wait_until};
+pub use otlp::otlp;
 pub use rabbitmq::Rabbitmq;
 pub use schematron::schematron;
 pub use shared::{shared, workspace};

@@ -23,6 +23,7 @@ mod scale;
 mod scanned;
 mod selftest;
 mod stages;
+mod traces;
 mod way;
 
 use kop_tests::{Error, Server, forms::File, inputs};
