@@ -214,6 +214,13 @@ mod tests {
     }
 
     #[test]
+    fn a_level_is_told_as_it_is_stored() {
+        for level in [Level::Uebergeben, Level::Transportiert, Level::Empfangen, Level::Angenommen] {
+            assert_eq!(serde_json::to_value(level).unwrap(), level.as_str());
+        }
+    }
+
+    #[test]
     fn a_code_without_a_page_is_not_repeated() {
         let mut problem = Diagnostic::new("KOP-M002", "", "").with_value("Erika Mustermann");
         assert_eq!(Code::of(&problem).as_str(), "KOP-M002");

@@ -17,6 +17,7 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
+use kop_store::testkit::TestPostgres;
 use kop_tests::{Error, Instance, inputs, wait_until};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -395,6 +396,31 @@ async fn a_collector_that_is_away_or_silent_costs_spans_and_nothing_else() -> Re
         let told = server.printed().matches("Traces do not reach their collector").count();
         assert!(told <= 1, "told once, not at every try: {told}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_in_and_whoever_works_add_to_one_trace() -> Result<(), Error> {
+    let since = now();
+    let Some(postgres) = TestPostgres::start() else { return Ok(()) };
+    let instance = Instance::of_example("musterstadt")?.with_database(&postgres.database("kop"), None)?;
+    let collector = Collector::of(&instance).await?;
+    let intake = instance.serve_as("eingang", &[]).await?;
+    let _worker = instance.serve_as("arbeit", &[]).await?;
+    send_bauantrag(&intake, str::to_owned).await?;
+    let whole = |spans: &[Span]| {
+        spans.iter().filter(|span| span.named("quittung")).count() == 2
+            && spans.iter().any(|span| span.named("annahme"))
+    };
+    let spans = collector.wait("die ganze Spur", whole).await?;
+    let rows = instance.settled(1).await?;
+    is_a_tree(&spans, rows[0]["id"].as_str().ok_or("id")?, since);
+    let of = |named: bool| -> BTreeSet<&str> {
+        let spans = spans.iter().filter(|span| span.named("annahme") == named);
+        spans.map(|span| span.instance.as_str()).collect()
+    };
+    assert_eq!((of(true).len(), of(false).len()), (1, 1), "{spans:#?}");
+    assert!(of(true).is_disjoint(&of(false)));
     Ok(())
 }
 
