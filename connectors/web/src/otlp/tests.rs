@@ -213,3 +213,18 @@ async fn nobody_waits_for_a_collector_that_is_silent() {
         assert_eq!(traces.numbers().exported, 0);
     }
 }
+
+#[tokio::test]
+async fn a_request_without_an_answer_ends() {
+    for manner in [Manner::KeepsSilent, Manner::Sleeps] {
+        let collector = Receiver::start(&[manner]).await;
+        let (traces, mut exporter) = to(&collector.url, &json!({}));
+        exporter.patience.keep = Duration::from_millis(100);
+        let begun = Instant::now();
+        let _exporting = exporter.start();
+        traces.record(span(1));
+        until(&traces, |numbers| numbers.not_reached == 1).await;
+        // Its own limit is a second; the collector would hold the connection for twenty.
+        assert!(begun.elapsed() < LIMIT / 2, "{:?}", begun.elapsed());
+    }
+}
