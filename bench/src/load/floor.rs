@@ -140,6 +140,7 @@ async fn accept(work: &Work, body: Bytes) -> Result<String, Error> {
         remarks: Vec::new(),
         conflict: NewWorkItem::new(WorkItemId(id()), vec![conflict]),
         events: Vec::new(),
+        settlement: None,
     };
     Ok(work.folder.store.accept(new, now()).await?.vorgangsnummer)
 }

@@ -121,6 +121,7 @@ impl Reception {
             remarks,
             conflict,
             events: Vec::new(),
+            settlement: None,
             document: Box::new(move |assigned| {
                 let eingang = document(tenant, submission_id, vorgang_id, source, normalised, assigned);
                 serde_json::to_vec(&eingang).map_err(|error| error.to_string())

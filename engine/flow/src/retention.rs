@@ -136,7 +136,10 @@ fn due(
 
 fn outcome(candidate: &RetentionCandidate) -> Ausgang {
     let replaced = |state: &DeliveryState| *state == DeliveryState::Ersetzt;
-    let states = || candidate.deliveries.iter().map(|one| one.state).filter(|state| !replaced(state));
+    let states = || {
+        let of_messages = candidate.deliveries.iter().filter(|one| !one.settles);
+        of_messages.map(|one| one.state).filter(|state| !replaced(state))
+    };
     if states().any(|state| state == DeliveryState::Abgewiesen) {
         Ausgang::Abgewiesen
     } else if states().next().is_some() && states().all(|state| state == DeliveryState::Zugestellt) {

@@ -23,6 +23,7 @@ pub mod postgres;
 pub mod records;
 pub mod retention;
 pub mod seal;
+pub mod settlement;
 pub mod sqlite;
 pub mod steps;
 #[cfg(any(test, feature = "testkit"))]
@@ -47,6 +48,7 @@ pub use retention::{
     RetentionQuery, blockers,
 };
 pub use seal::{Keyring, Keys, NoKeys, SealedStore, TenantKey};
+pub use settlement::{NewSettlement, Settlement};
 pub use sqlite::SqliteStore;
 pub use steps::{
     Accepted, AccessEntry, Assigned, AttemptEnd, ClaimedDelivery, ClaimedSubmission, DeliveryClaim,

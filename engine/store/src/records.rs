@@ -9,6 +9,8 @@ use kop_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::settlement::Settlement;
+
 /// An enum that is stored and shown as one lower-case word.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
@@ -237,6 +239,9 @@ pub struct DeliveryRecord {
     pub receipt: Option<Receipt>,
     /// What to ask with, while `nachverfolgt`.
     pub ticket: Option<Ticket>,
+    /// It tells a source that it may let go, and brings nothing to a receiver.
+    #[serde(rename = "quittung", skip_serializing_if = "Option::is_none")]
+    pub settles: Option<Settlement>,
 }
 
 /// How a lane is doing.
@@ -529,7 +534,7 @@ pub struct OpenDeliveries {
     pub state: DeliveryState,
     /// How many.
     pub count: u64,
-    /// When the oldest one's message was made.
+    /// When the oldest one's message was made; of one that settles a source, when it was due.
     pub oldest: Zeitpunkt,
 }
 

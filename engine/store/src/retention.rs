@@ -74,6 +74,8 @@ pub struct CandidateDelivery {
     pub state: DeliveryState,
     /// How far the receiver's receipt goes.
     pub level: Option<Level>,
+    /// It tells the submission's source: open, it blocks; the outcome of the submission does not hang on it.
+    pub settles: bool,
 }
 
 /// A receipt that must be there first.
@@ -209,6 +211,7 @@ mod tests {
                     receiver: (*receiver).to_owned(),
                     state: *state,
                     level: *level,
+                    settles: false,
                 })
                 .collect(),
             open_work_items: 0,

@@ -8,8 +8,11 @@ use kop_core::{
     SubmissionId, TenantId, Ticket, VorgangId, WhenParked, WorkItemId, clock::Zeitpunkt, diagnostic::Class,
 };
 
-use crate::records::{
-    AttemptRecord, DeliveryRecord, MessageRecord, Origin, PayloadPart, SubmissionRecord, SubmissionState,
+use crate::{
+    records::{
+        AttemptRecord, DeliveryRecord, MessageRecord, Origin, PayloadPart, SubmissionRecord, SubmissionState,
+    },
+    settlement::NewSettlement,
 };
 
 /// What the store assigns while it accepts; both belong into the document.
@@ -59,6 +62,8 @@ pub struct NewSubmission {
     pub conflict: NewWorkItem,
     /// Further lines of the timeline.
     pub events: Vec<NewEvent>,
+    /// The source waits to be told; also when the submission is stored already.
+    pub settlement: Option<NewSettlement>,
 }
 
 /// A stored submission.
@@ -175,6 +180,10 @@ pub mod event {
     pub const VIRENPRUEFUNG: &str = "virenpruefung";
     /// A person lets files pass that cannot be scanned (von, grund, dateien: hashes).
     pub const FREIGEGEBEN: &str = "freigegeben";
+    /// Its source is to be told (quelle, wenn: what must happen first, spaetestens).
+    pub const QUITTUNG: &str = "quittung";
+    /// What a settlement waited for has happened (wenn).
+    pub const QUITTUNG_FAELLIG: &str = "quittung-faellig";
     /// A person saw the application's values unmasked (von).
     pub const EINGESEHEN: &str = "eingesehen";
 }
@@ -367,7 +376,7 @@ pub struct Overdue {
     pub delivery_id: DeliveryId,
     /// Its receiver.
     pub lane: String,
-    /// When its message was made.
+    /// When its message was made; of one that settles a source, when it was due.
     pub since: Zeitpunkt,
 }
 

@@ -37,7 +37,7 @@ fn limits(places: u32) -> LaneLimits {
 /// Makes things with ids that count upwards.
 #[derive(Default)]
 pub struct Fixture {
-    ids: CountingIds,
+    pub(super) ids: CountingIds,
 }
 
 impl Fixture {
@@ -98,6 +98,7 @@ impl Fixture {
             remarks: Vec::new(),
             conflict: self.work_item("KOP-TEST-CONFLICT"),
             events: Vec::new(),
+            settlement: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod keeping;
 mod lanes;
 mod numbers;
 mod search;
+mod settlements;
 
 use crate::api::Store;
 pub use fixture::{Fixture, LEASE};
@@ -42,6 +43,10 @@ pub async fn run<S: Store>(mut fresh: impl AsyncFnMut() -> S) {
     keeping::contents_go_before_metadata_and_nothing_open_goes(&fresh().await).await;
     numbers::gauges_count_what_is_open(&fresh().await).await;
     numbers::a_run_that_is_given_back_does_not_count(&fresh().await).await;
+    settlements::a_source_is_told_when_its_moment_has_come(&fresh().await).await;
+    settlements::a_source_never_waits_longer_than_its_latest_moment(&fresh().await).await;
+    settlements::what_fails_to_settle_leaves_the_application_alone(&fresh().await).await;
+    settlements::a_source_that_brings_it_again_is_told_again(&fresh().await).await;
     search::lists_filter_and_page(&fresh().await).await;
     search::short_ids_are_resolved(&fresh().await).await;
 }

@@ -62,7 +62,7 @@ async fn retry_delivery(
     conn.execute(
         "UPDATE delivery SET state = 'wartend', next_try_at = $3, attempts = 0, ticket = NULL,
              due_at = CASE WHEN queued THEN NULL ELSE $3::bigint END, tell_at = $3 + tell_after,
-             give_up_at = $3 + give_up_after
+             give_up_at = $3 + give_up_after, settle_waits = FALSE
          WHERE tenant = $1 AND delivery_id = $2",
         &[&name, &id, &micros(now)],
     )
@@ -210,7 +210,8 @@ pub(super) async fn replace(
             "SELECT d.submission_id, d.delivery_id, d.state, d.lease_until IS NOT NULL, m.received_at,
                  EXISTS (SELECT 1 FROM message n WHERE n.tenant = $1 AND n.ersetzt = $2),
                  EXISTS (SELECT 1 FROM attempt a WHERE a.tenant = $1 AND a.delivery_id = d.delivery_id
-                     AND a.outcome = 'unklar')
+                     AND a.outcome = 'unklar'),
+                 d.settles IS NOT NULL
              FROM message m JOIN delivery d ON d.tenant = m.tenant AND d.submission_id = m.submission_id
                  AND d.message_id = m.message_id
              WHERE m.tenant = $1 AND m.message_id = $2 FOR UPDATE OF m, d",
@@ -221,6 +222,9 @@ pub(super) async fn replace(
         (row::parsed(&found, 0)?, row::parsed(&found, 1)?);
     retention::has_contents(conn, tenant, submission).await?;
     let state: String = row::get(&found, 2)?;
+    if row::get(&found, 7)? {
+        return Err(StoreError::NotPossible("quittung".to_owned()));
+    }
     if row::get(&found, 3)? || matches!(state.as_str(), "laufend" | "nachverfolgt" | "ersetzt") {
         return Err(StoreError::NotPossible(state));
     }

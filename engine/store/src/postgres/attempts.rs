@@ -4,7 +4,7 @@
 use kop_core::{AttemptId, LaneHealth, MessageId, SubmissionId, clock::Zeitpunkt};
 use serde_json::json;
 
-use super::{lanes, pool::Conn, row, timeline::Timeline, turn};
+use super::{lanes, pool::Conn, row, settle, timeline::Timeline, turn};
 use crate::{
     effect::{Effect, kind_of},
     error::StoreError,
@@ -168,6 +168,7 @@ pub(super) async fn finish(
     }
     timeline.add_all(events)?;
     timeline.write(conn).await?;
+    settle::look(conn, &lease.tenant, held.submission, now).await?;
     // Last, since others that end in the same lane wait from here until the commit.
     lanes::note(conn, tenant, &held.lane, health, now).await
 }

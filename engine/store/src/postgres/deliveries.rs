@@ -163,7 +163,7 @@ pub(super) async fn claim(
             "WITH free AS (
                  SELECT d.tenant, d.delivery_id FROM unnest($1::text[], $2::text[]) AS wanted (tenant, delivery_id)
                  JOIN delivery d USING (tenant, delivery_id) WHERE d.due_at <= $4 FOR UPDATE OF d SKIP LOCKED)
-             UPDATE delivery d SET token = token + 1, lease_until = $3, due_at = $3, holder = $5,
+             UPDATE delivery d SET token = token + 1, lease_until = $3, due_at = $3, holder = $5, settle_waits = FALSE,
                  state = CASE state WHEN 'wartend' THEN 'laufend' ELSE state END
              FROM free WHERE d.tenant = free.tenant AND d.delivery_id = free.delivery_id
              RETURNING d.tenant, d.delivery_id, d.token",

@@ -14,14 +14,18 @@ pub(super) async fn gauges(conn: &Conn) -> Result<Gauges, StoreError> {
             &[],
         )
         .await?;
-    // Those that are due some time, those that are claimed, and those that wait for their turn.
+    // Those that are due some time, those that are claimed, and those that wait for their turn. A
+    // settlement that waits for something of the submission to happen is none yet: nobody could hurry it; later
+    // its age counts from when it was due.
     let deliveries = conn
         .query(
-            "SELECT d.tenant, d.lane, d.state, count(*), min(m.created_at) FROM (
-                 SELECT tenant, lane, state, message_id FROM delivery WHERE due_at IS NOT NULL
-                 UNION ALL SELECT tenant, lane, state, message_id FROM delivery
+            "SELECT d.tenant, d.lane, d.state, count(*),
+                 min(CASE WHEN d.settles IS NULL THEN m.created_at ELSE d.give_up_at - d.give_up_after END) FROM (
+                 SELECT tenant, lane, state, message_id, settles, give_up_at, give_up_after FROM delivery
+                     WHERE due_at IS NOT NULL AND NOT settle_waits
+                 UNION ALL SELECT tenant, lane, state, message_id, settles, give_up_at, give_up_after FROM delivery
                      WHERE lease_until IS NOT NULL AND due_at IS NULL
-                 UNION ALL SELECT tenant, lane, state, message_id FROM delivery
+                 UNION ALL SELECT tenant, lane, state, message_id, settles, give_up_at, give_up_after FROM delivery
                      WHERE queued AND due_at IS NULL AND lease_until IS NULL
              ) d JOIN message m ON m.tenant = d.tenant AND m.message_id = d.message_id
              GROUP BY d.tenant, d.lane, d.state",
@@ -79,7 +83,7 @@ pub(super) async fn backlog(conn: &Conn, at_most: u64) -> Result<u64, StoreError
         .query_one(
             "SELECT count(*) FROM (
                  SELECT 1 FROM submission WHERE state = 'eingegangen'
-                 UNION ALL SELECT 1 FROM delivery WHERE due_at IS NOT NULL
+                 UNION ALL SELECT 1 FROM delivery WHERE due_at IS NOT NULL AND NOT settle_waits
                  UNION ALL SELECT 1 FROM delivery WHERE lease_until IS NOT NULL AND due_at IS NULL
                  UNION ALL SELECT 1 FROM delivery WHERE queued AND due_at IS NULL AND lease_until IS NULL
                  LIMIT $1) open",

@@ -16,6 +16,7 @@ mod query;
 mod retention;
 mod row;
 mod schema;
+mod settle;
 mod submissions;
 mod timeline;
 mod tls;

@@ -44,7 +44,9 @@ pub(super) async fn next_due(conn: &Conn, now: Zeitpunkt) -> Result<Option<Zeitp
 }
 
 pub(super) async fn overdue(conn: &Conn, limit: u32, now: Zeitpunkt) -> Result<Vec<Overdue>, StoreError> {
-    let sql = "SELECT d.tenant, d.delivery_id, d.lane, m.created_at FROM delivery d
+    let sql = "SELECT d.tenant, d.delivery_id, d.lane,
+                 CASE WHEN d.settles IS NULL THEN m.created_at ELSE d.give_up_at - d.give_up_after END
+             FROM delivery d
          JOIN message m ON m.tenant = d.tenant AND m.message_id = d.message_id
          WHERE d.tell_at <= $1 ORDER BY d.tell_at LIMIT $2";
     list(conn, sql, &[&micros(now), &i64::from(limit)], |row| {

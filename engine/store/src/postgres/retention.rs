@@ -82,9 +82,10 @@ pub(super) async fn candidates(
 
 async fn candidate(conn: &Conn, summary: SubmissionSummary) -> Result<RetentionCandidate, StoreError> {
     let (tenant, id) = (summary.tenant.to_string(), summary.submission_id.to_string());
-    let sql = "SELECT DISTINCT route FROM message WHERE tenant = $1 AND submission_id = $2 ORDER BY route";
+    let sql = "SELECT DISTINCT route FROM message WHERE tenant = $1 AND submission_id = $2 AND route <> '' ORDER BY route";
     let routes = conn.query(sql, &[&tenant, &id]).await?;
-    let sql = "SELECT lane, state, receipt FROM delivery WHERE tenant = $1 AND submission_id = $2";
+    let sql = "SELECT lane, state, receipt, settles IS NOT NULL FROM delivery
+               WHERE tenant = $1 AND submission_id = $2";
     let deliveries = conn.query(sql, &[&tenant, &id]).await?;
     let sql = "SELECT count(*) FROM work_item WHERE tenant = $1 AND submission_id = $2 AND closed_at IS NULL";
     let open = conn.query_one(sql, &[&tenant, &id]).await?;
@@ -99,6 +100,7 @@ async fn candidate(conn: &Conn, summary: SubmissionSummary) -> Result<RetentionC
                     receiver: row::get(found, 0)?,
                     state: row::parsed(found, 1)?,
                     level: receipt.map(|receipt| receipt.level),
+                    settles: row::get(found, 3)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?,
@@ -214,6 +216,7 @@ async fn metadata(conn: &Conn, tenant: &str, submission: &str) -> Result<(), Sto
              (SELECT delivery_id FROM delivery WHERE tenant = $1 AND submission_id = $2)",
         "DELETE FROM delivery WHERE tenant = $1 AND submission_id = $2",
         "DELETE FROM message WHERE tenant = $1 AND submission_id = $2",
+        "DELETE FROM blob_ref WHERE tenant = $1 AND submission_id = $2",
         "DELETE FROM work_item WHERE tenant = $1 AND submission_id = $2",
         "DELETE FROM event WHERE tenant = $1 AND submission_id = $2",
         "DELETE FROM access_log WHERE tenant = $1 AND submission_id = $2",

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, str::FromStr};
 
-use kop_core::clock::Zeitpunkt;
+use kop_core::{SettleAt, clock::Zeitpunkt};
 use serde::de::DeserializeOwned;
 use tokio_postgres::{Row, types::FromSql};
 
@@ -14,6 +14,7 @@ use crate::{
         AttemptRecord, CorrectionRecord, DeliveryRecord, EventRecord, MessageRecord, SubmissionRecord,
         SubmissionSummary, WorkItemRecord,
     },
+    settlement::Settlement,
 };
 
 fn broken(column: usize) -> StoreError {
@@ -140,9 +141,11 @@ pub(super) fn message(row: &Row) -> Result<MessageRecord, StoreError> {
 }
 
 pub(super) const DELIVERY: &str = "SELECT tenant, delivery_id, message_id, submission_id, lane, state, \
-     next_try_at, attempts, receipt, ticket, queued, give_up_at FROM delivery";
+     next_try_at, attempts, receipt, ticket, queued, give_up_at, settles, settle_waits FROM delivery";
 
 pub(super) fn delivery(row: &Row) -> Result<DeliveryRecord, StoreError> {
+    let waits = get(row, 13)?;
+    let when: Option<SettleAt> = parsed_opt(row, 12)?;
     Ok(DeliveryRecord {
         tenant: parsed(row, 0)?,
         delivery_id: parsed(row, 1)?,
@@ -156,6 +159,7 @@ pub(super) fn delivery(row: &Row) -> Result<DeliveryRecord, StoreError> {
         ticket: from_json_opt(row, 9)?,
         queued: get(row, 10)?,
         give_up_at: moment(row, 11)?,
+        settles: when.map(|when| Settlement { when, waits }),
     })
 }
 

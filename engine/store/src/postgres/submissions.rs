@@ -13,6 +13,7 @@ use super::{
     pool::Conn,
     retention,
     row::{self, text},
+    settle,
     timeline::Timeline,
     turn,
 };
@@ -46,7 +47,11 @@ pub(super) async fn accept(conn: &Conn, new: NewSubmission, now: Zeitpunkt) -> R
     if let Some(first) = known.first()
         && row::get(first, 4)?
     {
-        return repeated(conn, &new.tenant, first, now).await;
+        let accepted = repeated(conn, &new.tenant, first, now).await?;
+        if let Some(settlement) = &new.settlement {
+            settle::again(conn, &new.tenant, accepted.submission_id, settlement, now).await?;
+        }
+        return Ok(accepted);
     }
     let conflict = !known.is_empty();
     // From here on others of this tenant wait, so that no number is left out.
@@ -96,6 +101,10 @@ pub(super) async fn accept(conn: &Conn, new: NewSubmission, now: Zeitpunkt) -> R
         timeline.open_all("annahme", &[new.conflict])?;
     }
     timeline.add_all(&new.events)?;
+    if let Some(settlement) = &new.settlement {
+        let of = (&new.tenant, new.submission_id);
+        settle::insert(conn, of, &mut timeline, settlement, micros(now), now).await?;
+    }
     timeline.write(conn).await?;
     Ok(Accepted {
         submission_id: new.submission_id,
@@ -303,6 +312,8 @@ pub(super) async fn record_processed(
     }
     let ordered = processed.messages.iter().any(|new| new.delivery.order != Order::Keine);
     turn::lock(conn, lease.tenant.as_str(), ordered).await?;
+    // Before any lane, as whoever ends an attempt does.
+    settle::lock(conn, &lease.tenant, lease.submission_id).await?;
     let lanes = deliveries::lock_free_lanes(conn, &lease.tenant, &processed.messages, now).await?;
     let of = (&lease.tenant, lease.submission_id);
     let mut started = Vec::new();
@@ -316,6 +327,7 @@ pub(super) async fn record_processed(
     timeline.add_all(&processed.events)?;
     timeline.write(conn).await?;
     turn::advance_all(conn, lease.tenant.as_str(), now).await?;
+    settle::look(conn, &lease.tenant, lease.submission_id, now).await?;
     Ok(started)
 }
 

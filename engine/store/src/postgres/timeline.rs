@@ -113,7 +113,8 @@ impl<'a> Timeline<'a> {
         let Some(message) = message.filter(|_| item.origin.is_none()) else { return Ok(item.origin.clone()) };
         let found = conn
             .query_opt(
-                "SELECT route, receiver, mapping, mapping_hash FROM message WHERE tenant = $1 AND message_id = $2",
+                "SELECT route, receiver, mapping, mapping_hash FROM message
+                 WHERE tenant = $1 AND message_id = $2 AND route <> ''",
                 &[&self.tenant.as_str(), &message.to_string()],
             )
             .await?;

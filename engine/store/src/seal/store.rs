@@ -310,6 +310,9 @@ impl Store for SealedStore {
         let id = new.submission_id;
         let payload = std::mem::take(&mut new.payload).into_iter().enumerate();
         new.payload = payload.map(|(n, part)| seal_payload(&ring, id, n, part)).collect::<Result<_, _>>()?;
+        if let Some(settlement) = &mut new.settlement {
+            settlement.ticket = seal_part(&ring, settlement.message_id, 0, settlement.ticket.clone())?;
+        }
         if let Some(ring) = ring {
             let render = new.document;
             new.document = Box::new(move |assigned| {

@@ -54,7 +54,8 @@ fn retry_delivery(
     retention::has_contents(conn, tenant, submission)?;
     conn.execute(
         "UPDATE delivery SET state = 'wartend', next_try_at = ?3, due_at = CASE WHEN queued THEN NULL ELSE ?3 END,
-             attempts = 0, ticket = NULL, tell_at = ?3 + tell_after, give_up_at = ?3 + give_up_after
+             attempts = 0, ticket = NULL, tell_at = ?3 + tell_after, give_up_at = ?3 + give_up_after,
+             settle_waits = 0
          WHERE tenant = ?1 AND delivery_id = ?2",
         (key.0, &key.1, row::micros(now)),
     )?;
@@ -200,11 +201,12 @@ pub(super) fn replace(
     now: Zeitpunkt,
 ) -> Result<(), StoreError> {
     let earlier = replacement.earlier.to_string();
-    let (submission, delivery, state, leased, received_at, replaced, unclear) = conn.query_row(
+    let (submission, delivery, state, leased, received_at, replaced, unclear, settles) = conn.query_row(
         "SELECT d.submission_id, d.delivery_id, d.state, d.lease_until IS NOT NULL, m.received_at,
              EXISTS (SELECT 1 FROM message n WHERE n.tenant = ?1 AND n.ersetzt = ?2),
              EXISTS (SELECT 1 FROM attempt a WHERE a.tenant = ?1 AND a.delivery_id = d.delivery_id
-                 AND a.outcome = 'unklar')
+                 AND a.outcome = 'unklar'),
+             d.settles IS NOT NULL
          FROM message m JOIN delivery d ON d.tenant = m.tenant AND d.submission_id = m.submission_id
              AND d.message_id = m.message_id
          WHERE m.tenant = ?1 AND m.message_id = ?2",
@@ -218,9 +220,13 @@ pub(super) fn replace(
                 row.get::<_, i64>(4)?,
                 row.get::<_, bool>(5)?,
                 row.get::<_, bool>(6)?,
+                row.get::<_, bool>(7)?,
             ))
         },
     )?;
+    if settles {
+        return Err(StoreError::NotPossible("quittung".to_owned()));
+    }
     if leased || matches!(state.as_str(), "laufend" | "nachverfolgt" | "ersetzt") {
         return Err(StoreError::NotPossible(state));
     }

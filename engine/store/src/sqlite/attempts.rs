@@ -5,7 +5,7 @@ use kop_core::{AttemptId, LaneHealth, MessageId, SubmissionId, clock::Zeitpunkt}
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{lanes, row, timeline::Timeline, turn};
+use super::{lanes, row, settle, timeline::Timeline, turn};
 use crate::{
     effect::{Effect, kind_of},
     error::StoreError,
@@ -158,5 +158,6 @@ pub(super) fn finish(
     if let Some(item) = effect.work_item {
         timeline.open_all("zustellung", std::slice::from_ref(item))?;
     }
-    timeline.add_all(events)
+    timeline.add_all(events)?;
+    settle::look(conn, &lease.tenant, held.submission, now)
 }

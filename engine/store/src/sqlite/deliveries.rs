@@ -70,7 +70,7 @@ fn lease(
     let until = row::after(now, lease_for);
     let leased = conn
         .prepare_cached(
-            "UPDATE delivery SET token = token + 1, lease_until = ?3, due_at = ?3,
+            "UPDATE delivery SET token = token + 1, lease_until = ?3, due_at = ?3, settle_waits = 0,
                  state = CASE state WHEN 'wartend' THEN 'laufend' ELSE state END
              WHERE tenant = ?1 AND delivery_id = ?2 AND due_at <= ?4
              RETURNING token, tenant, delivery_id",

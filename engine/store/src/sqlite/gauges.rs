@@ -14,13 +14,17 @@ use crate::{
 pub(super) const SUBMISSIONS: &str = "SELECT tenant, count(*), min(received_at) FROM submission
      INDEXED BY submission_due WHERE state = 'eingegangen' GROUP BY tenant";
 
-/// Open deliveries: those that are due some time, those that are claimed, and those that wait for their turn.
-pub(super) const DELIVERIES: &str = "SELECT d.tenant, d.lane, d.state, count(*), min(m.created_at) FROM (
-         SELECT tenant, lane, state, message_id FROM delivery INDEXED BY delivery_due WHERE due_at IS NOT NULL
-         UNION ALL SELECT tenant, lane, state, message_id FROM delivery INDEXED BY delivery_leased
-             WHERE lease_until IS NOT NULL AND due_at IS NULL
-         UNION ALL SELECT tenant, lane, state, message_id FROM delivery INDEXED BY delivery_queued
-             WHERE queued = 1 AND due_at IS NULL AND lease_until IS NULL
+/// Open deliveries: those that are due some time, those that are claimed, and those that wait for their turn. A
+/// settlement that waits for something of the submission to happen is none yet: nobody could hurry it; later
+/// its age counts from when it was due.
+pub(super) const DELIVERIES: &str = "SELECT d.tenant, d.lane, d.state, count(*),
+         min(CASE WHEN d.settles IS NULL THEN m.created_at ELSE d.give_up_at - d.give_up_after END) FROM (
+         SELECT tenant, lane, state, message_id, settles, give_up_at, give_up_after FROM delivery
+             INDEXED BY delivery_due WHERE due_at IS NOT NULL AND settle_waits = 0
+         UNION ALL SELECT tenant, lane, state, message_id, settles, give_up_at, give_up_after FROM delivery
+             INDEXED BY delivery_leased WHERE lease_until IS NOT NULL AND due_at IS NULL
+         UNION ALL SELECT tenant, lane, state, message_id, settles, give_up_at, give_up_after FROM delivery
+             INDEXED BY delivery_queued WHERE queued = 1 AND due_at IS NULL AND lease_until IS NULL
      ) d CROSS JOIN message m ON m.tenant = d.tenant AND m.message_id = d.message_id
      GROUP BY d.tenant, d.lane, d.state";
 
@@ -74,7 +78,7 @@ pub(super) fn backlog(conn: &Connection, at_most: u64) -> Result<u64, StoreError
         .prepare_cached(
             "SELECT count(*) FROM (
                  SELECT 1 FROM submission WHERE state = 'eingegangen'
-                 UNION ALL SELECT 1 FROM delivery WHERE due_at IS NOT NULL
+                 UNION ALL SELECT 1 FROM delivery WHERE due_at IS NOT NULL AND settle_waits = 0
                  UNION ALL SELECT 1 FROM delivery WHERE lease_until IS NOT NULL AND due_at IS NULL
                  UNION ALL SELECT 1 FROM delivery WHERE queued = 1 AND due_at IS NULL AND lease_until IS NULL
                  LIMIT ?1)",

@@ -14,6 +14,7 @@ mod readers;
 mod retention;
 mod row;
 mod schema;
+mod settle;
 mod submissions;
 mod timeline;
 mod turn;

@@ -41,7 +41,9 @@ pub(super) fn next_due(conn: &Connection, now: Zeitpunkt) -> Result<Option<Zeitp
 pub(super) fn overdue(conn: &Connection, limit: u32, now: Zeitpunkt) -> Result<Vec<Overdue>, StoreError> {
     let overdue = conn
         .prepare_cached(
-            "SELECT d.tenant, d.delivery_id, d.lane, m.created_at FROM delivery d
+            "SELECT d.tenant, d.delivery_id, d.lane,
+                 CASE WHEN d.settles IS NULL THEN m.created_at ELSE d.give_up_at - d.give_up_after END
+             FROM delivery d
              JOIN message m ON m.tenant = d.tenant AND m.message_id = d.message_id
              WHERE d.tell_at <= ?1 ORDER BY d.tell_at LIMIT ?2",
         )?

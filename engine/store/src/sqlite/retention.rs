@@ -53,18 +53,22 @@ fn candidate(conn: &Connection, summary: SubmissionSummary) -> Result<RetentionC
     let key = (summary.tenant.to_string(), summary.submission_id.to_string());
     let routes = conn
         .prepare_cached(
-            "SELECT DISTINCT route FROM message WHERE tenant = ?1 AND submission_id = ?2 ORDER BY route",
+            "SELECT DISTINCT route FROM message WHERE tenant = ?1 AND submission_id = ?2 AND route <> '' ORDER BY route",
         )?
         .query_map((&key.0, &key.1), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let deliveries = conn
-        .prepare_cached("SELECT lane, state, receipt FROM delivery WHERE tenant = ?1 AND submission_id = ?2")?
+        .prepare_cached(
+            "SELECT lane, state, receipt, settles IS NOT NULL FROM delivery
+             WHERE tenant = ?1 AND submission_id = ?2",
+        )?
         .query_map((&key.0, &key.1), |row| {
             let receipt: Option<Receipt> = row::from_json_opt(row, 2)?;
             Ok(CandidateDelivery {
                 receiver: row.get(0)?,
                 state: row::parsed(row, 1)?,
                 level: receipt.map(|receipt: Receipt| -> Level { receipt.level }),
+                settles: row.get(3)?,
             })
         })?
         .collect::<Result<_, _>>()?;
@@ -166,6 +170,7 @@ fn metadata(conn: &Connection, tenant: &str, submission: &str) -> Result<(), Sto
              (SELECT delivery_id FROM delivery WHERE tenant = ?1 AND submission_id = ?2)",
         "DELETE FROM delivery WHERE tenant = ?1 AND submission_id = ?2",
         "DELETE FROM message WHERE tenant = ?1 AND submission_id = ?2",
+        "DELETE FROM blob_ref WHERE tenant = ?1 AND submission_id = ?2",
         "DELETE FROM work_item WHERE tenant = ?1 AND submission_id = ?2",
         "DELETE FROM event WHERE tenant = ?1 AND submission_id = ?2",
         "DELETE FROM access_log WHERE tenant = ?1 AND submission_id = ?2",

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use kop_core::{
-    AttemptId, ContentHash, DeliveryId, MessageId, TenantId, clock::Zeitpunkt, diagnostic::Class,
+    AttemptId, ContentHash, DeliveryId, MessageId, SettleAt, TenantId, clock::Zeitpunkt, diagnostic::Class,
 };
 use rusqlite::{Connection, Row, types::Type};
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use crate::{
         AttemptRecord, CorrectionRecord, DeliveryRecord, EventRecord, MessageRecord, SubmissionRecord,
         SubmissionSummary, WorkItemRecord,
     },
+    settlement::Settlement,
 };
 
 impl From<rusqlite::Error> for StoreError {
@@ -158,9 +159,11 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
 }
 
 pub(super) const DELIVERY: &str = "SELECT tenant, delivery_id, message_id, submission_id, lane, state, \
-     next_try_at, attempts, receipt, ticket, queued, give_up_at FROM delivery";
+     next_try_at, attempts, receipt, ticket, queued, give_up_at, settles, settle_waits FROM delivery";
 
 pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord> {
+    let waits = row.get(13)?;
+    let when: Option<SettleAt> = parsed_opt(row, 12)?;
     Ok(DeliveryRecord {
         tenant: parsed(row, 0)?,
         delivery_id: parsed(row, 1)?,
@@ -174,6 +177,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord> {
         ticket: from_json_opt(row, 9)?,
         queued: row.get(10)?,
         give_up_at: moment(row, 11)?,
+        settles: when.map(|when| Settlement { when, waits }),
     })
 }
 

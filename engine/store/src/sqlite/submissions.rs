@@ -7,7 +7,7 @@ use kop_core::{MessageId, SubmissionId, TenantId, VorgangId, clock::Zeitpunkt};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::{blob_refs, deliveries, retention, row, timeline::Timeline, turn};
+use super::{blob_refs, deliveries, retention, row, settle, timeline::Timeline, turn};
 use crate::{
     error::StoreError,
     records::SubmissionState,
@@ -21,6 +21,9 @@ use crate::{
 pub(super) fn accept(conn: &Connection, new: NewSubmission, now: Zeitpunkt) -> Result<Accepted, StoreError> {
     if let Some(first) = first_answer(conn, &new)? {
         note_repeat(conn, &new.tenant, first.submission_id, now)?;
+        if let Some(settlement) = &new.settlement {
+            settle::again(conn, &new.tenant, first.submission_id, settlement, now)?;
+        }
         return Ok(first);
     }
     let tenant = new.tenant.as_str();
@@ -73,6 +76,9 @@ pub(super) fn accept(conn: &Connection, new: NewSubmission, now: Zeitpunkt) -> R
         timeline.open_all("annahme", &[new.conflict])?;
     }
     timeline.add_all(&new.events)?;
+    if let Some(settlement) = &new.settlement {
+        settle::insert(&timeline, settlement, row::micros(now))?;
+    }
     Ok(Accepted {
         submission_id: new.submission_id,
         vorgang_id: new.vorgang_id,
@@ -266,6 +272,7 @@ pub(super) fn record_processed(
     timeline.open_all("verarbeitung", &processed.work_items)?;
     timeline.add_all(&processed.events)?;
     turn::advance_all(conn, lease.tenant.as_str(), now)?;
+    settle::look(conn, &lease.tenant, lease.submission_id, now)?;
     Ok(started)
 }
 

@@ -76,7 +76,8 @@ impl<'a> Timeline<'a> {
         let found = self
             .conn
             .prepare_cached(
-                "SELECT route, receiver, mapping, mapping_hash FROM message WHERE tenant = ?1 AND message_id = ?2",
+                "SELECT route, receiver, mapping, mapping_hash FROM message
+                 WHERE tenant = ?1 AND message_id = ?2 AND route <> ''",
             )?
             .query_row((self.tenant.as_str(), message.to_string()), |row| {
                 Ok(Origin {
