@@ -12,7 +12,11 @@ use kop_core::{
     eingang::{Anlage, Einwilligung, Person, ServiceKonto, Zahlung, ZustaendigeStelle},
 };
 
-use crate::{inbox::Inbox, settings::SettingProblem};
+use crate::{
+    inbox::{Accepted, Inbox, Refusal},
+    settings::SettingProblem,
+    source::SettlementOrder,
+};
 
 /// A request body as it arrives. An error means that the sender broke off or that a limit of the server hit.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, std::io::Error>> + Send>>;
@@ -57,13 +61,36 @@ pub trait HttpIntake: Send + Sync {
     /// beside it. A format that carries its files itself leaves `files` aside.
     fn pack(&self, payload: Bytes, files: &[PayloadFile]) -> (String, Bytes);
 
+    /// Whether files can be sent beside the payload; a format that carries its files itself takes none.
+    fn takes_files(&self) -> bool;
+
+    /// The same for a payload and files that are read while they are sent.
+    fn pack_stream(&self, payload: BodyStream, files: Vec<FileStream>) -> (String, BodyStream);
+
+    /// The tenant's settings without what a sender has to know: for payloads that come from a place that the tenant
+    /// itself named. Limits stay.
+    fn without_login(&self, settings: &serde_json::Value) -> serde_json::Value {
+        let mut settings = settings.clone();
+        if let Some(settings) = settings.as_object_mut() {
+            settings.retain(|name, _| !matches!(name.as_str(), "benutzer" | "passwort"));
+        }
+        settings
+    }
+
+    /// Takes the request apart, stores its files and hands it to the inbox: what [`HttpIntake::handle`] does before
+    /// it answers.
+    ///
+    /// # Errors
+    /// Why nothing was stored.
+    async fn take(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> Result<Accepted, Refusal>;
+
     /// Takes the request apart, stores its files, hands it to the inbox and answers in the vendor's format:
     /// also for a refusal, in German, without internals.
     async fn handle(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> IntakeResponse;
 
     /// The vendor's error answer for a problem that was found before [`HttpIntake::handle`] could run
     /// (unknown tenant, intake not open, busy).
-    fn refuse(&self, refusal: &crate::inbox::Refusal) -> IntakeResponse;
+    fn refuse(&self, refusal: &Refusal) -> IntakeResponse;
 }
 
 /// A file beside a stored payload.
@@ -77,6 +104,18 @@ pub struct PayloadFile {
     pub content_type: String,
     /// The bytes.
     pub content: Bytes,
+}
+
+/// A file that is read while it is sent.
+pub struct FileStream {
+    /// A rendering of the form rather than an upload.
+    pub representation: bool,
+    /// File name.
+    pub name: String,
+    /// Media type.
+    pub content_type: String,
+    /// The bytes.
+    pub content: BodyStream,
 }
 
 /// A payload taken apart: envelope and data parts in memory (bounded), files by reference.
@@ -93,6 +132,8 @@ pub struct Intake {
     pub parts: Vec<IntakePart>,
     /// Facts of the transport that the adapter may need, by name.
     pub transport: BTreeMap<String, String>,
+    /// How its source is told that it may let go; `None` where the sender is answered instead.
+    pub settlement: Option<SettlementOrder>,
 }
 
 /// One file of a payload.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use kop_connector_api::{
-    Accepted, HttpIntake, Inbox, Intake, IntakeRequest, IntakeResponse, PayloadFile, Refusal, RefusalKind,
-    SettingProblem, parse_settings,
+    Accepted, BodyStream, FileStream, HttpIntake, Inbox, Intake, IntakeRequest, IntakeResponse, PayloadFile,
+    Refusal, RefusalKind, SettingProblem, parse_settings,
 };
 use kop_core::Clock;
 
@@ -84,7 +84,8 @@ impl IntelliformIntake {
         }
         let envelope = xml::write(&deposit).into();
         let tenant = request.tenant.clone();
-        let intake = Intake { tenant, source: SOURCE, envelope, parts, transport: BTreeMap::new() };
+        let transport = BTreeMap::new();
+        let intake = Intake { tenant, source: SOURCE, envelope, parts, transport, settlement: None };
         Ok(inbox.accept(intake).await?)
     }
 }
@@ -127,6 +128,18 @@ impl HttpIntake for IntelliformIntake {
 
     fn pack(&self, payload: Bytes, _: &[PayloadFile]) -> (String, Bytes) {
         ("text/xml; charset=utf-8".to_owned(), payload)
+    }
+
+    fn takes_files(&self) -> bool {
+        false
+    }
+
+    fn pack_stream(&self, payload: BodyStream, _: Vec<FileStream>) -> (String, BodyStream) {
+        ("text/xml; charset=utf-8".to_owned(), payload)
+    }
+
+    async fn take(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> Result<Accepted, Refusal> {
+        self.receive(request, &*inbox).await.map_err(|refused| refused.refusal)
     }
 
     async fn handle(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> IntakeResponse {

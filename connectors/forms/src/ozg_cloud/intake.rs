@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
 use kop_connector_api::{
-    Accepted, HttpIntake, Inbox, Intake, IntakePart, IntakeRequest, IntakeResponse, PayloadFile, Refusal,
-    RefusalKind, SettingProblem, parse_settings,
+    Accepted, BodyStream, FileStream, HttpIntake, Inbox, Intake, IntakePart, IntakeRequest, IntakeResponse,
+    PayloadFile, Refusal, RefusalKind, SettingProblem, parse_settings,
 };
 use multer::{Field, Multipart};
 
@@ -17,7 +17,7 @@ use super::{
     SOURCE, answer, config,
     config::Settings,
     form_data,
-    pack::{PackedFile, pack},
+    pack::{PackedFile, pack, pack_stream},
 };
 use crate::{
     credentials::{Basic, Credentials},
@@ -66,6 +66,18 @@ impl HttpIntake for OzgCloudIntake {
         let files: Vec<_> = files.iter().map(PackedFile::from).collect();
         let (content_type, body) = pack(&payload, &files);
         (content_type, body.into())
+    }
+
+    fn takes_files(&self) -> bool {
+        true
+    }
+
+    fn pack_stream(&self, payload: BodyStream, files: Vec<FileStream>) -> (String, BodyStream) {
+        pack_stream(payload, files)
+    }
+
+    async fn take(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> Result<Accepted, Refusal> {
+        receive(request, &*inbox).await
     }
 
     async fn handle(&self, request: IntakeRequest, inbox: Arc<dyn Inbox>) -> IntakeResponse {
@@ -127,6 +139,7 @@ async fn receive(request: IntakeRequest, inbox: &dyn Inbox) -> Result<Accepted, 
             envelope,
             parts,
             transport: BTreeMap::new(),
+            settlement: None,
         })
         .await
 }
