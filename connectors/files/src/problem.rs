@@ -124,6 +124,70 @@ pub(crate) fn cannot_be_asked() -> Diagnostic {
     )
 }
 
+/// The folder that applications are fetched from cannot be used.
+pub(crate) fn source_folder(error: &io::Error) -> Diagnostic {
+    Diagnostic::new(
+        "KOP-Z023",
+        "Der Ordner der Quelle kann nicht benutzt werden.",
+        "The source's folder cannot be used.",
+    )
+    .with_detail(words(error))
+}
+
+pub(crate) fn no_payload(wanted: &str) -> Diagnostic {
+    Diagnostic::new(
+        "KOP-Z020",
+        "Der Ordner enthält nicht genau einen Antrag.",
+        "The folder does not hold exactly one application.",
+    )
+    .with_hint(format!(
+        "Oben im Verzeichnis liegt genau eine Datei mit der Endung „.{wanted}“; Anlagen liegen daneben, in „anlagen“ \
+         oder in „representation“."
+    ))
+}
+
+pub(crate) fn takes_no_files() -> Diagnostic {
+    Diagnostic::new(
+        "KOP-Z020",
+        "Neben dem Antrag liegen Dateien, die dieses Format nicht mitnimmt.",
+        "Beside the application lie files that this format does not take along.",
+    )
+    .with_hint("Bei diesem Format stehen alle Anlagen im Antrag selbst.")
+}
+
+pub(crate) fn strange_entry() -> Diagnostic {
+    Diagnostic::new(
+        "KOP-Z021",
+        "Im Antrag liegt etwas, das weder Datei noch erwarteter Ordner ist.",
+        "Something in the application is neither a file nor a folder that is expected.",
+    )
+    .with_hint("Verweise (Links) und weitere Unterordner werden nicht gelesen.")
+}
+
+pub(crate) fn too_many_files() -> Diagnostic {
+    Diagnostic::new("KOP-Z021", "Der Antrag hat zu viele Dateien.", "The application has too many files.")
+}
+
+pub(crate) fn changed_meanwhile() -> Diagnostic {
+    Diagnostic::new(
+        "KOP-Z022",
+        "Ein Antrag wurde verändert, während er gelesen wurde.",
+        "An application changed while it was read.",
+    )
+}
+
+pub(crate) fn unfinished() -> Diagnostic {
+    Diagnostic::new(
+        "KOP-Z024",
+        "Im Ordner der Quelle liegt seit einer Stunde etwas, das nicht fertig wird.",
+        "Something in the source's folder has not become finished for an hour.",
+    )
+}
+
+pub(crate) fn no_such_format() -> Diagnostic {
+    Diagnostic::new("KOP-F004", "Dieses Format gibt es nicht.", "There is no such format.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,19 +97,19 @@ impl Plan {
     }
 }
 
-fn stays_below(path: &Path) -> bool {
+pub(crate) fn stays_below(path: &Path) -> bool {
     let mut components = path.components().peekable();
     components.peek().is_some()
         && components.all(|component| matches!(component, Component::Normal(_)))
         && !path.as_os_str().to_string_lossy().chars().any(|c| c.is_control() || c == '\\')
 }
 
-fn is_marker_name(name: &str) -> bool {
+pub(crate) fn is_marker_name(name: &str) -> bool {
     let visible = name.strip_prefix('.').unwrap_or(name);
     sicherer_dateiname(visible) == visible && !name.starts_with(HIDDEN)
 }
 
-fn problem(path: &str, de: &str, en: &str) -> SettingProblem {
+pub(crate) fn problem(path: &str, de: &str, en: &str) -> SettingProblem {
     SettingProblem { path: path.to_owned(), de: de.to_owned(), en: en.to_owned() }
 }
 
