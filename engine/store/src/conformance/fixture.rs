@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use kop_core::{
     AttemptId, BlobRef, ContentHash, DeliveryId, Diagnostic, IdSource, LaneLimits, MessageId, Order, Part,
-    SubmissionId, TenantId, VorgangId, WhenParked, WorkItemId, clock::Zeitpunkt, diagnostic::Class,
+    SettleAt, SubmissionId, TenantId, VorgangId, WhenParked, WorkItemId, clock::Zeitpunkt, diagnostic::Class,
     diagnostic::Severity, ids::CountingIds,
 };
 
 use crate::{
     api::Store,
     records::{PayloadPart, SubmissionState},
+    settlement::NewSettlement,
     steps::{
         Accepted, ClaimedDelivery, DeliveryClaim, FirstAttempt, Lanes, NewDelivery, NewMessage,
         NewSubmission, NewWorkItem, Processed, StartedAttempt, SubmissionClaim,
@@ -37,7 +38,7 @@ fn limits(places: u32) -> LaneLimits {
 /// Makes things with ids that count upwards.
 #[derive(Default)]
 pub struct Fixture {
-    pub(super) ids: CountingIds,
+    ids: CountingIds,
 }
 
 impl Fixture {
@@ -99,6 +100,29 @@ impl Fixture {
             conflict: self.work_item("KOP-TEST-CONFLICT"),
             events: Vec::new(),
             settlement: None,
+        }
+    }
+
+    /// Telling the source of a submission, whose ticket is this.
+    pub fn settlement(&self, ticket: &str, when: SettleAt, latest: Option<Zeitpunkt>) -> NewSettlement {
+        let ticket = Part {
+            name: "quittung".to_owned(),
+            content_type: "application/octet-stream".to_owned(),
+            blob: Self::blob(ticket),
+        };
+        NewSettlement {
+            message_id: MessageId(self.ids.next()),
+            delivery_id: DeliveryId(self.ids.next()),
+            nachrichten_uuid: self.ids.next(),
+            source: "formulare".to_owned(),
+            engine_version: "0.1.0".to_owned(),
+            generation: ContentHash::of(b"generation"),
+            content_hash: kop_core::Sendung::content_hash(&ticket, &[]),
+            ticket,
+            when,
+            latest,
+            tell_after: Duration::from_secs(600),
+            give_up_after: Duration::from_secs(3600),
         }
     }
 

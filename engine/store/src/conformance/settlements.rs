@@ -4,10 +4,7 @@
 
 use std::time::Duration;
 
-use kop_core::{
-    ContentHash, DeliveryId, IdSource, LaneHealth, MessageId, Part, Receipt, Sendung, SettleAt, SubmissionId,
-    clock::Zeitpunkt, sendung::Level,
-};
+use kop_core::{LaneHealth, MessageId, Receipt, SettleAt, SubmissionId, clock::Zeitpunkt, sendung::Level};
 
 use super::fixture::Fixture;
 use crate::{
@@ -15,36 +12,9 @@ use crate::{
     error::StoreError,
     records::{DeliveryRecord, DeliveryState, SubmissionState},
     retention::{Deletion, Phase, RetentionQuery},
-    settlement::{NewSettlement, Settlement},
+    settlement::Settlement,
     steps::{Accepted, AttemptEnd, Processed, Replacement, RetryTarget, event},
 };
-
-fn settlement(
-    fixture: &Fixture,
-    ticket: &str,
-    when: SettleAt,
-    latest: Option<Zeitpunkt>,
-) -> Option<NewSettlement> {
-    let ticket = Part {
-        name: "quittung".to_owned(),
-        content_type: "application/octet-stream".to_owned(),
-        blob: Fixture::blob(ticket),
-    };
-    Some(NewSettlement {
-        message_id: MessageId(fixture.ids.next()),
-        delivery_id: DeliveryId(fixture.ids.next()),
-        nachrichten_uuid: fixture.ids.next(),
-        source: "formulare".to_owned(),
-        engine_version: "0.1.0".to_owned(),
-        generation: ContentHash::of(b"generation"),
-        content_hash: Sendung::content_hash(&ticket, &[]),
-        ticket,
-        when,
-        latest,
-        tell_after: Duration::from_secs(600),
-        give_up_after: Duration::from_secs(3600),
-    })
-}
 
 /// Accepts a submission that its source waits for.
 async fn accepted(
@@ -56,7 +26,7 @@ async fn accepted(
     now: i64,
 ) -> Accepted {
     let new = crate::NewSubmission {
-        settlement: settlement(fixture, key, when, latest),
+        settlement: Some(fixture.settlement(key, when, latest)),
         ..fixture.submission("nord", key, key)
     };
     store.accept(new, Fixture::at(now)).await.unwrap()
@@ -276,7 +246,7 @@ pub(super) async fn a_source_that_brings_it_again_is_told_again(store: &dyn Stor
 
     // The same application under another name in the source: that one is settled too.
     let other = crate::NewSubmission {
-        settlement: settlement(&fixture, "anders", SettleAt::Gespeichert, None),
+        settlement: Some(fixture.settlement("anders", SettleAt::Gespeichert, None)),
         ..fixture.submission("nord", "A", "A")
     };
     assert!(store.accept(other, Fixture::at(20)).await.unwrap().repeated);

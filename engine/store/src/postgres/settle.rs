@@ -85,9 +85,11 @@ pub(super) async fn again(
     if row::get(&under_way, 0)? {
         return Ok(());
     }
-    // An attempt that ends now either is seen by the look below, or waits and then sees the new settlement.
+    // An attempt that ends now either is seen by the look below, or waits and then sees the new settlement. Its own
+    // delivery first and settlements last, as whoever ends it locks them.
     conn.query(
-        "SELECT 1 FROM delivery WHERE tenant = $1 AND submission_id = $2 ORDER BY delivery_id FOR UPDATE",
+        "SELECT 1 FROM delivery WHERE tenant = $1 AND submission_id = $2 AND settles IS NULL
+         ORDER BY delivery_id FOR UPDATE",
         &[&name, &id],
     )
     .await?;

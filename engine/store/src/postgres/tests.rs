@@ -8,9 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kop_core::{LaneHealth, Receipt, SettleAt, sendung::Level};
+
 use super::{PostgresStore, ProcessRole, schema};
 use crate::{
-    Store, StoreError, SubmissionFilter,
+    NewSubmission, Store, StoreError, SubmissionFilter,
     conformance::{Fixture, LEASE},
     postgres::pool::Connector,
     steps::AttemptEnd,
@@ -247,6 +249,47 @@ async fn many_at_once_are_all_stored() {
     }
     let counts = store.counts(None).await.unwrap();
     assert_eq!(counts.submissions["eingegangen"], 100 * u64::from(rounds));
+}
+
+/// Two attempts of one submission that end at the same moment, and its source bringing it once more: whichever comes
+/// last, what waited for both is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_last_has_the_source_told() {
+    const ROUNDS: usize = 40;
+    let Some(server) = TestPostgres::start() else { return };
+    let url = server.database("kop");
+    let stores = [serve(&url).await, serve(&url).await, serve(&url).await];
+    let (fixture, tenant) = (Fixture::default(), Fixture::tenant("nord"));
+    let new = |key: &str, ticket: &str| NewSubmission {
+        settlement: Some(fixture.settlement(ticket, SettleAt::Zugestellt, None)),
+        ..fixture.submission("nord", key, key)
+    };
+    for round in 0..ROUNDS {
+        let key = round.to_string();
+        let at = Fixture::at(i64::try_from(round).unwrap() * 10);
+        let id = stores[0].accept(new(&key, "a"), at).await.unwrap().submission_id;
+        let claimed = stores[0].claim_submissions(Fixture::claim(1), at).await.unwrap().remove(0);
+        let messages = vec![fixture.message("amt", None), fixture.message("dms", None)];
+        stores[0].record_processed(claimed.lease, Fixture::processed(messages), at).await.unwrap();
+        let claimed = stores[0].claim_deliveries(Fixture::claim_deliveries(9, 9), at).await.unwrap();
+        let mut leases = Vec::new();
+        for one in claimed.iter().filter(|one| one.delivery.settles.is_none()) {
+            leases.push(stores[0].start_attempt(&one.lease, fixture.attempt(), at).await.unwrap().lease);
+        }
+        let receipt = || AttemptEnd::Delivered(Receipt { level: Level::Uebergeben, reference: None });
+        let end = |store: usize, lease| {
+            stores[store].finish_attempt(lease, receipt(), LaneHealth::Well, Vec::new(), at)
+        };
+        let (second, first) = (leases.remove(1), leases.remove(0));
+        let (one, two, again) =
+            tokio::join!(end(0, first), end(1, second), stores[2].accept(new(&key, "b"), at));
+        one.and(two).unwrap();
+        assert!(again.unwrap().repeated);
+        let detail = stores[0].submission(&tenant, id).await.unwrap();
+        let waits: Vec<_> =
+            detail.deliveries.iter().filter_map(|one| one.settles).map(|one| one.waits).collect();
+        assert_eq!(waits, [false, false], "round {round}");
+    }
 }
 
 /// A store whose process can die. What it had leased is freed at once, as others do it after some seconds.
