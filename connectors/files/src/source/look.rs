@@ -141,7 +141,7 @@ mod tests {
         for _ in 0..9 {
             memory.failed(name, now);
             let due = |wait: &u64| memory.is_due(name, (0, 0), later(now, Duration::from_secs(*wait)));
-            let next = (1..).find(due).unwrap();
+            let next = (1..=3_600).find(due).unwrap();
             waits.push(next);
             now = later(now, Duration::from_secs(next));
         }

@@ -4,6 +4,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fmt::Write as _,
     fs, io,
     os::{fd::OwnedFd, unix::ffi::OsStringExt},
     sync::Arc,
@@ -92,13 +93,17 @@ fn is_plain(name: &OsStr) -> bool {
 
 /// A name in hexadecimal.
 pub(super) fn hex(name: &OsStr) -> String {
-    name.as_encoded_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    name.as_encoded_bytes().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn unhex(text: &str) -> Option<OsString> {
     let digits = text.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes = (digits.len() % 2 == 0).then(|| digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>());
+    let bytes =
+        digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>());
     Some(OsString::from_vec(bytes??))
 }
 

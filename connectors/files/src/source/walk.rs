@@ -8,7 +8,7 @@ use std::{
     io::{self, Write},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::ffi::{OsStrExt, OsStringExt},
     },
     sync::Arc,
 };
@@ -88,7 +88,7 @@ pub(crate) struct Found {
     pub(crate) place: Place,
     pub(crate) name: OsString,
     pub(crate) size: u64,
-    modified: (i64, i64),
+    modified: (i64, u64),
 }
 
 /// The folder's handle.
@@ -130,10 +130,10 @@ fn names(folder: impl AsFd, limit: usize) -> Result<Vec<OsString>, Errno> {
 }
 
 /// When an entry of the folder itself changed last: moving it away and back changes that.
-pub(crate) type Touched = (i64, i64);
+pub(crate) type Touched = (i64, u64);
 
 fn touched(stat: &Stat) -> Touched {
-    (stat.st_ctime as i64, stat.st_ctime_nsec as i64)
+    (stat.st_ctime, stat.st_ctime_nsec)
 }
 
 /// Entries that may be applications: none that is hidden, and none of ours.
@@ -191,7 +191,7 @@ impl Found {
     fn of(place: Place, name: OsString, stat: &Stat) -> Self {
         #[allow(clippy::cast_sign_loss)] // no file has a negative size
         let size = stat.st_size as u64;
-        Self { place, name, size, modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64) }
+        Self { place, name, size, modified: (stat.st_mtime, stat.st_mtime_nsec) }
     }
 }
 
@@ -290,9 +290,7 @@ pub(crate) fn rename(
             // Longest name that file systems take, less what is put behind it.
             let bytes = name.as_bytes();
             let short = &bytes[..bytes.len().min(254 - otherwise.len())];
-            target = OsStr::from_bytes(short).to_owned();
-            target.push(".");
-            target.push(otherwise);
+            target = OsString::from_vec([short, b".", otherwise.as_bytes()].concat());
             rename_to(from, name, to, &target)?;
         }
         done => done?,
