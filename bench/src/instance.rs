@@ -62,7 +62,7 @@ impl Instance {
         let doors = Doors { intakes, adapters };
         let kinds: Vec<Arc<dyn ConnectorKind>> = vec![Arc::new(kop_files::FolderKind)];
         let context = LoadContext {
-            registry: Registry { intakes: &doors.intakes, kinds: &kinds },
+            registry: Registry { intakes: &doors.intakes, kinds: &kinds, sources: &[] },
             host: &host,
             message_namespace: &|_, _, _| Some(String::new()),
             services: &[],
@@ -147,6 +147,7 @@ impl Instance {
             scanner: None,
             traces: None,
             kinds: self.kinds.clone(),
+            sources: Vec::new(),
             clock: Arc::new(WallClock),
             ids: Arc::new(Ids),
         }))

@@ -93,6 +93,7 @@ impl Instance {
             schemas: self.schemas.clone(),
             adapters: self.doors.adapters.clone(),
             kinds: registry::kinds(),
+            sources: registry::sources(),
             scanner: self.scanner.clone(),
             traces,
             clock: Arc::new(machine::MachineClock),
@@ -109,7 +110,7 @@ pub(crate) fn with_context<T>(
     doors: &Doors,
     work: impl FnOnce(&LoadContext<'_>) -> T,
 ) -> T {
-    let kinds = registry::kinds();
+    let (kinds, sources) = (registry::kinds(), registry::sources());
     // Whether a message's schema is there, without compiling it.
     let namespace = |standard: &str, version: &str, root: &str| {
         let package = schemas.find(standard, version)?;
@@ -117,7 +118,7 @@ pub(crate) fn with_context<T>(
         Some(message.namespace.clone())
     };
     work(&LoadContext {
-        registry: Registry { intakes: &doors.intakes, kinds: &kinds },
+        registry: Registry { intakes: &doors.intakes, kinds: &kinds, sources: &sources },
         host,
         message_namespace: &namespace,
         services: &schemas.services(),

@@ -12,7 +12,10 @@ pub(crate) fn schemas() -> [(&'static str, Value); 4] {
     let doors = registry::doors();
     [
         ("instanz.schema.json", kop_tenant::instance_schema(&registry::scanners(), kop_web::otlp::schema())),
-        ("mandant.schema.json", kop_tenant::mandant_schema(&registry::kinds(), &doors.intakes)),
+        ("mandant.schema.json", {
+            let (kinds, sources) = (registry::kinds(), registry::sources());
+            kop_tenant::mandant_schema(&kinds, &doors.intakes, &sources)
+        }),
         ("zuordnung.schema.json", kop_tenant::mapping_schema()),
         ("ablageformat.schema.json", kop_core::eingang::ablageformat_schema()),
     ]

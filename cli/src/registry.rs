@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kop_connector_api::{Adapter, ConnectorKind, HttpIntake, ScannerKind};
+use kop_connector_api::{Adapter, ConnectorKind, HttpIntake, ScannerKind, SourceKind};
 use kop_forms::{intelliform, ozg_cloud};
 use kop_workshop::Doors;
 
@@ -23,6 +23,11 @@ pub(crate) fn doors() -> Doors {
 /// Every kind of receiver.
 pub(crate) fn kinds() -> Vec<Arc<dyn ConnectorKind>> {
     vec![Arc::new(kop_files::FolderKind), Arc::new(kop_web::HttpKind)]
+}
+
+/// Every kind of source that is asked for its payloads.
+pub(crate) fn sources() -> Vec<Arc<dyn SourceKind>> {
+    vec![Arc::new(kop_files::FolderSourceKind)]
 }
 
 /// Every kind of virus scanner.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! A line of the timeline as a sentence.
 
-use kop_core::diagnostic::Lang;
+use kop_core::{SettleAt, diagnostic::Lang, settle::source_of_lane};
 use kop_store::{EventRecord, SubmissionDetail, steps::event};
 
 /// The sentence of an event.
@@ -12,7 +12,7 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
         other => other.to_string(),
     };
     let message = line.message_id.and_then(|id| detail.messages.iter().find(|one| one.message_id == id));
-    let receiver = message.map(|message| message.receiver.clone()).unwrap_or_default();
+    let receiver = message.map(|message| receiver(&message.receiver, lang)).unwrap_or_default();
     let (de, en) = match line.kind.as_str() {
         event::EINGEGANGEN => {
             (format!("eingegangen über {}", param("quelle")), format!("received from {}", param("quelle")))
@@ -33,6 +33,14 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
             format!("Sendung für {} erzeugt mit {}", param("empfaenger"), param("zuordnung")),
             format!("message for {} made with {}", param("empfaenger"), param("zuordnung")),
         ),
+        event::QUITTUNG => {
+            let when = |lang| moment(&param("wenn"), lang);
+            (
+                format!("{receiver}: vorgesehen, sobald {}", when(Lang::De)),
+                format!("{receiver}: to come once {}", when(Lang::En)),
+            )
+        }
+        event::QUITTUNG_FAELLIG => (format!("{receiver}: jetzt fällig"), format!("{receiver}: due now")),
         event::HINWEIS => {
             let said = |lang: &str| {
                 let all = line.params["hinweise"].as_array().into_iter().flatten();
@@ -112,6 +120,29 @@ pub(crate) fn sentence(line: &EventRecord, detail: &SubmissionDetail, lang: Lang
             (format!("neu angestoßen von {}", param("von")), format!("tried again by {}", param("von")))
         }
         other => (other.to_owned(), other.to_owned()),
+    };
+    match lang {
+        Lang::De => de,
+        Lang::En => en,
+    }
+}
+
+/// A receiver as people read it; telling a source that it may let go is one of its own kind.
+pub(crate) fn receiver(name: &str, lang: Lang) -> String {
+    match (source_of_lane(name), lang) {
+        (Some(source), Lang::De) => format!("Quittung an Quelle „{source}“"),
+        (Some(source), Lang::En) => format!("acknowledgement to source \"{source}\""),
+        (None, _) => name.to_owned(),
+    }
+}
+
+/// What a settlement waits for.
+pub(crate) fn moment(when: &str, lang: Lang) -> &'static str {
+    let (de, en) = match when.parse().unwrap_or_default() {
+        SettleAt::Gespeichert => ("der Antrag gespeichert ist", "the application is stored"),
+        SettleAt::Geprueft => ("alle Sendungen gültig erzeugt sind", "all messages are made and valid"),
+        SettleAt::Zugestellt => ("alle Sendungen zugestellt sind", "all messages are delivered"),
+        SettleAt::Quittiert => ("alle Empfänger den Empfang bestätigt haben", "all receivers have confirmed"),
     };
     match lang {
         Lang::De => de,

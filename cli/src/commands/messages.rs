@@ -13,7 +13,9 @@ use std::{
 };
 
 use clap::Subcommand;
-use kop_core::{Eingang, Feld, Inhalt, TenantId, Zeitpunkt, diagnostic::Lang, mask::mask};
+use kop_core::{
+    Eingang, Feld, Inhalt, TenantId, Zeitpunkt, diagnostic::Lang, mask::mask, settle::source_of_lane,
+};
 use kop_store::{
     AccessEntry, DeliveryRecord, DeliveryState, Found, FoundId, LaneRecord, RetryTarget, Store,
     SubmissionDetail, SubmissionFilter, SubmissionState,
@@ -230,10 +232,14 @@ async fn list(
             .messages
             .iter()
             .map(|message| {
-                serde_json::json!({
+                let mut row = serde_json::json!({
                     "id": message.message_id, "empfaenger": message.receiver, "zuordnung": message.mapping,
                     "zustand": message.state,
-                })
+                });
+                if let Some(source) = source_of_lane(&message.receiver) {
+                    row["quittung_an"] = source.into();
+                }
+                row
             })
             .collect();
         rows.push(serde_json::json!({
@@ -252,9 +258,10 @@ async fn list(
 
 /// One word for where a submission stands, the most urgent first.
 fn overall(detail: &SubmissionDetail) -> &'static str {
-    // What was replaced is over; the message in its place counts.
+    // What was replaced is over; the message in its place counts. Telling the source is no part of it.
     let states = || {
-        let states = detail.deliveries.iter().map(|delivery| delivery.state);
+        let of_messages = detail.deliveries.iter().filter(|delivery| delivery.settles.is_none());
+        let states = of_messages.map(|delivery| delivery.state);
         states.filter(|state| *state != DeliveryState::Ersetzt)
     };
     if states().any(|state| state == DeliveryState::Abgewiesen) {
@@ -341,16 +348,19 @@ pub(crate) async fn show(
             "\n{} {} → {} ({})",
             pick(lang, "Sendung", "Message"),
             &message.message_id.to_string()[..13],
-            message.receiver,
+            timeline::receiver(&message.receiver, lang),
             message.state
         )?;
-        writeln!(
-            out,
-            "  {} {} {}",
-            pick(lang, "Zuordnung", "mapping"),
-            message.mapping,
-            message.mapping_hash.short()
-        )?;
+        let made = source_of_lane(&message.receiver).is_none();
+        if made {
+            writeln!(
+                out,
+                "  {} {} {}",
+                pick(lang, "Zuordnung", "mapping"),
+                message.mapping,
+                message.mapping_hash.short()
+            )?;
+        }
         let delivery = detail.deliveries.iter().find(|delivery| delivery.message_id == message.message_id);
         if let Some(reason) = delivery.and_then(|delivery| waiting(delivery, &lanes, lang, now)) {
             writeln!(out, "  {reason}")?;
@@ -359,7 +369,7 @@ pub(crate) async fn show(
             let instead = pick(lang, "ersetzt die Sendung", "replaces the message");
             writeln!(out, "  {instead} {}", &earlier.to_string()[..13])?;
         }
-        let there = summary.content_deleted_at.is_none();
+        let there = made && summary.content_deleted_at.is_none();
         for part in std::iter::once(&message.main).chain(&message.parts).filter(|_| there) {
             writeln!(out, "  {} ({}, {} Bytes)", part.name, part.content_type, part.blob.size)?;
         }
@@ -402,6 +412,16 @@ pub(crate) async fn show(
 
 /// Why a delivery does not go out right now.
 fn waiting(delivery: &DeliveryRecord, lanes: &[LaneRecord], lang: Lang, now: Zeitpunkt) -> Option<String> {
+    if let Some(settles) = delivery.settles.filter(|settles| settles.waits) {
+        let latest = delivery.next_try_at.map(local);
+        let when = timeline::moment(settles.when.as_str(), lang);
+        return Some(match (lang, latest) {
+            (Lang::De, None) => format!("wartet, bis {when}"),
+            (Lang::De, Some(latest)) => format!("wartet, bis {when}, längstens bis {latest}"),
+            (Lang::En, None) => format!("waits until {when}"),
+            (Lang::En, Some(latest)) => format!("waits until {when}, at the longest until {latest}"),
+        });
+    }
     let next = delivery.next_try_at.filter(|_| delivery.state != DeliveryState::Laufend)?;
     if delivery.queued {
         let (de, en) =
@@ -482,7 +502,9 @@ async fn retry(
             .collect(),
         FoundId::Submission(id) => {
             let unclear = detail.submission.summary.state == SubmissionState::Klaerung;
-            let waiting = detail.deliveries.iter().filter(|delivery| waits(delivery.state));
+            // What waits to tell the source goes on waiting, unless it is named itself.
+            let meant = |one: &&DeliveryRecord| waits(one.state) && !one.settles.is_some_and(|one| one.waits);
+            let waiting = detail.deliveries.iter().filter(meant);
             let deliveries = waiting.map(|delivery| RetryTarget::Delivery(delivery.delivery_id));
             unclear.then_some(RetryTarget::Submission(id)).into_iter().chain(deliveries).collect()
         }

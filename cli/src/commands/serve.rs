@@ -11,7 +11,7 @@ use std::{
 
 use kop_connector_api::Mailbox;
 use kop_core::{Diagnostic, diagnostic::Lang};
-use kop_flow::{HousekeepingOptions, Worker, WorkerOptions, keep_house};
+use kop_flow::{HousekeepingOptions, Worker, WorkerOptions, keep_house, run_sources, sources::Closed};
 use kop_mail::{Security, SmtpMailbox};
 use kop_server::{Gate, Operation, alarm::Alarms};
 use kop_store::ProcessRole;
@@ -120,10 +120,19 @@ pub(crate) fn run(
         // Whoever works tidies up too.
         let house = (role != Role::Eingang)
             .then(|| tokio::spawn(keep_house(engine.clone(), HousekeepingOptions::default(), stop.clone())));
+        // Whoever takes in also fetches.
+        let sources = (role != Role::Arbeit).then(|| {
+            let door = gate.clone();
+            let closed: Closed = Arc::new(move || door.refusal());
+            tokio::spawn(run_sources(engine.clone(), instance.doors.intakes.clone(), closed, stop.clone()))
+        });
         // A worker answers for its health, but takes nothing in.
         let intakes = if role == Role::Arbeit { Vec::new() } else { instance.doors.intakes.clone() };
         let served = kop_server::serve(engine, intakes, gate, listener, stop.clone()).await;
         stop.cancel();
+        if let Some(sources) = sources {
+            sources.await.map_err(io::Error::other)?;
+        }
         if let Some(worker) = worker {
             worker.await.map_err(io::Error::other)?;
         }

@@ -14,7 +14,7 @@ use kop_store::{Assigned, NewSubmission, NewWorkItem, PayloadPart};
 use crate::{
     blobs::{Sink, refusal},
     engine::Engine,
-    trace,
+    settle, trace,
 };
 
 /// The engine as intakes see it.
@@ -105,6 +105,16 @@ impl Reception {
         let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap_or(jiff::tz::TimeZone::UTC);
         let source = intake.source;
         let tenant = intake.tenant.clone();
+        let settlement = match intake.settlement {
+            None => None,
+            Some(order) => {
+                // The number is given out with the commit; no route asks for it.
+                let assigned = Assigned { vorgangsnummer: String::new(), received_at: engine.now() };
+                let normalised = normalised.clone();
+                let read = document(tenant.clone(), submission_id, vorgang_id, source, normalised, &assigned);
+                Some(settle::settlement(engine, &tenant, order, read).await?)
+            }
+        };
         let new = NewSubmission {
             tenant: tenant.clone(),
             submission_id,
@@ -121,7 +131,7 @@ impl Reception {
             remarks,
             conflict,
             events: Vec::new(),
-            settlement: None,
+            settlement,
             document: Box::new(move |assigned| {
                 let eingang = document(tenant, submission_id, vorgang_id, source, normalised, assigned);
                 serde_json::to_vec(&eingang).map_err(|error| error.to_string())

@@ -7,11 +7,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use kop_connector_api::{Adapter, Connector, ConnectorKind, Expiry, Scanner, SpanNumbers, Traces, World};
+use kop_connector_api::{
+    Adapter, Connector, ConnectorKind, Expiry, Scanner, SourceKind, SpanNumbers, Traces, World,
+};
 use kop_core::{Clock, ContentHash, Diagnostic, IdSource, TenantId};
 use kop_mapping::MappingHost;
 use kop_store::{BlobStore, Store};
-use kop_tenant::{Generation, Receiver, Tenants};
+use kop_tenant::{Generation, Receiver, SOURCE_KIND, Tenants};
 use kop_xml::SchemaStore;
 
 use crate::{
@@ -39,6 +41,8 @@ pub struct EngineParts {
     pub adapters: Vec<Arc<dyn Adapter>>,
     /// Kinds of receivers.
     pub kinds: Vec<Arc<dyn ConnectorKind>>,
+    /// Kinds of sources that are asked for their payloads.
+    pub sources: Vec<Arc<dyn SourceKind>>,
     /// Looks at files before anything leaves; without one nothing is looked at.
     pub scanner: Option<Arc<dyn Scanner>>,
     /// Takes the spans of traces; without it there are none.
@@ -163,20 +167,31 @@ impl Engine {
         {
             return Ok(connector.clone());
         }
-        let kind = self.parts.kinds.iter().find(|kind| kind.name() == receiver.kind).ok_or_else(|| {
+        let unknown = || {
             Diagnostic::new(
                 "KOP-F003",
                 format!("Die Zustellart „{}“ gibt es nicht.", receiver.kind),
                 format!("There is no kind of delivery \"{}\".", receiver.kind),
             )
-        })?;
-        let world = World {
+        };
+        let connector = if let Some(name) = receiver.kind.strip_prefix(SOURCE_KIND) {
+            let kind = self.parts.sources.iter().find(|kind| kind.name() == name).ok_or_else(unknown)?;
+            kind.settler(&receiver.settings, &self.world())?
+        } else {
+            let kind =
+                self.parts.kinds.iter().find(|kind| kind.name() == receiver.kind).ok_or_else(unknown)?;
+            kind.build(&receiver.settings, &self.world())?
+        };
+        built.insert(key, (generation.hash, connector.clone()));
+        Ok(connector)
+    }
+
+    /// What connectors and sources may use.
+    pub(crate) fn world(&self) -> World {
+        World {
             base_dir: self.parts.base_dir.clone(),
             blobs: Arc::new(StoredBlobs(self.parts.blobs.clone())),
             clock: self.parts.clock.clone(),
-        };
-        let connector = kind.build(&receiver.settings, &world)?;
-        built.insert(key, (generation.hash, connector.clone()));
-        Ok(connector)
+        }
     }
 }

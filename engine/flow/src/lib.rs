@@ -2,7 +2,8 @@
 //! The way of a submission through the engine: accept → normalise → route → map → write → validate → deliver.
 //!
 //! [`Engine`] holds what every step needs; [`accept`] is the door for intakes, [`process`] makes messages of a
-//! stored submission once [`scan`] has looked at its files, [`deliver`] brings them to their receivers, [`worker`] keeps both going. [`mod@compose`] is
+//! stored submission once [`scan`] has looked at its files, [`deliver`] brings them to their receivers, [`worker`] keeps both going. [`sources`]
+//! runs what has to be asked for payloads. [`mod@compose`] is
 //! the one executor of mappings: production, `kop map run` and `kop map test` all use it.
 //!
 //! This room names no vendor and no connector; the binary hands both in as registry slices.
@@ -26,6 +27,8 @@ pub mod process;
 pub mod remap;
 pub mod retention;
 pub mod scan;
+mod settle;
+pub mod sources;
 pub mod target;
 mod trace;
 mod variation;
@@ -40,6 +43,7 @@ pub use engine::{Engine, EngineParts};
 pub use housekeeping::{HousekeepingOptions, keep_house};
 pub use metrics::Metrics;
 pub use scan::ScannerState;
+pub use sources::run_sources;
 pub use wake::{Bell, Wakes};
 pub use worker::{Worker, WorkerOptions};
 

@@ -11,6 +11,9 @@ use std::{
     time::Duration,
 };
 
+use kop_connector_api::Seen;
+use kop_core::TenantId;
+
 /// Upper bounds of the buckets, in seconds.
 pub const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
 
@@ -60,12 +63,24 @@ pub struct Metrics {
     /// One attempt to deliver, or one question about it.
     pub deliver: Histogram,
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
+    sources: Mutex<BTreeMap<(TenantId, String, Seen), u64>>,
 }
 
 impl Metrics {
     /// Counts how an attempt ended.
     pub fn ended(&self, outcome: &'static str) {
         *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).entry(outcome).or_default() += 1;
+    }
+
+    /// Counts what a pull source saw.
+    pub(crate) fn source(&self, tenant: &TenantId, source: &str, seen: Seen) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        *sources.entry((tenant.clone(), source.to_owned(), seen)).or_default() += 1;
+    }
+
+    /// What pull sources saw: tenant, source, what, how often.
+    pub fn sources(&self) -> BTreeMap<(TenantId, String, Seen), u64> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Attempts by how they ended.

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use kop_core::{ContentHash, DeliveryId, Diagnostic, Eingang, MessageId, Stage, TenantId, Zeitpunkt};
+use kop_core::{
+    ContentHash, DeliveryId, Diagnostic, Eingang, MessageId, Stage, TenantId, Zeitpunkt,
+    settle::source_of_lane,
+};
 use kop_store::{MessageRecord, NewMessage, Replacement, StoreError, SubmissionDetail};
 use kop_tenant::{
     CandidateFolders, Generation, Identity, LoadContext, LoadedMapping, Registry, RouteTarget, load_archived,
@@ -114,7 +117,8 @@ pub struct Act {
 /// Makes a message again, storing nothing.
 ///
 /// # Errors
-/// The mapping's own problems; KOP-F030 to KOP-F032 when what it was made with is not there any more.
+/// The mapping's own problems; KOP-F030 to KOP-F032 when what it was made with is not there any more, KOP-F034 for what
+/// settles a source.
 pub async fn remake(
     engine: &Engine,
     detail: &SubmissionDetail,
@@ -122,6 +126,9 @@ pub async fn remake(
     version: Version,
 ) -> Result<Remade, Vec<Diagnostic>> {
     let tenant = &message.tenant;
+    if source_of_lane(&message.receiver).is_some() {
+        return Err(vec![no_message()]);
+    }
     let (_, mut eingang) = read_document(&detail.submission.document).map_err(|problem| vec![problem])?;
     correction::apply(&mut eingang, &detail.corrections);
     let then: Option<Pins> =
@@ -256,7 +263,7 @@ fn archived(
 
 fn with_context<T>(engine: &Engine, load: impl FnOnce(&LoadContext<'_>) -> T) -> T {
     load(&LoadContext {
-        registry: Registry { intakes: &[], kinds: &engine.parts.kinds },
+        registry: Registry { intakes: &[], kinds: &engine.parts.kinds, sources: &engine.parts.sources },
         host: &engine.parts.host,
         // The run itself says when a schema is not there.
         message_namespace: &|_, _, _| Some(String::new()),
@@ -275,6 +282,14 @@ fn target<'a>(
         .flat_map(|route| &route.targets)
         .find(|target| target.mapping == message.mapping && target.receivers.contains(&message.receiver))
         .ok_or_else(|| vec![way_gone()])
+}
+
+fn no_message() -> Diagnostic {
+    Diagnostic::new(
+        "KOP-F034",
+        "Das ist eine Quittung an eine Quelle; sie wird nicht abgebildet.",
+        "This tells a source that it may let go; nothing is mapped for it.",
+    )
 }
 
 fn not_kept() -> Diagnostic {

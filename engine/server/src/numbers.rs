@@ -135,6 +135,11 @@ fn steps(page: &mut Page, operation: &Operation) {
     for (outcome, count) in metrics.outcomes() {
         page.sample("kop_attempts_total", &[("ausgang", outcome)], count);
     }
+    page.family("kop_source_payloads_total", "counter", "What pull sources brought, since the start.");
+    for ((tenant, source, seen), count) in metrics.sources() {
+        let labels = [("mandant", tenant.as_str()), ("quelle", &source), ("ergebnis", seen.as_str())];
+        page.sample("kop_source_payloads_total", &labels, count);
+    }
     page.family("kop_step_seconds", "histogram", "How long the steps of a message take.");
     for (step, histogram) in [
         ("annahme", &metrics.accept),

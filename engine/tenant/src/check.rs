@@ -7,12 +7,18 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use kop_connector_api::SettingProblem;
-use kop_core::{Diagnostic, diagnostic::Severity, lane::LONGEST_ATTEMPT};
+use kop_core::{
+    Diagnostic,
+    diagnostic::Severity,
+    lane::LONGEST_ATTEMPT,
+    settle::{SOURCE_LANE, source_of_lane},
+};
 use serde_json::Value;
 
 use crate::{
     LoadContext,
     config::{EmpfaengerDatei, MandantDatei},
+    pull::clocks,
     source::SourceFile,
 };
 
@@ -38,7 +44,7 @@ impl Check<'_> {
         Diagnostic::new(code, de, en).with_place(self.file.place(keys))
     }
 
-    fn fail(&mut self, code: &str, keys: &[&str], de: String, en: String) {
+    pub(crate) fn fail(&mut self, code: &str, keys: &[&str], de: String, en: String) {
         let problem = self.at(code, keys, de, en);
         self.problems.push(problem);
     }
@@ -47,6 +53,7 @@ impl Check<'_> {
     pub(crate) fn settings(&mut self) {
         self.keys_of_places();
         self.intakes();
+        self.pulls();
         self.identities();
         self.receivers();
         self.routes();
@@ -139,6 +146,14 @@ impl Check<'_> {
 
     fn receivers(&mut self) {
         for (key, receiver) in &self.read.empfaenger {
+            if source_of_lane(key).is_some() {
+                self.fail(
+                    "KOP-K008",
+                    &["empfaenger", key],
+                    format!("Der Name eines Empfängers beginnt nicht mit „{SOURCE_LANE}“."),
+                    format!("A receiver's name does not begin with \"{SOURCE_LANE}\"."),
+                );
+            }
             let keys = ["empfaenger", key.as_str(), "zustellung"];
             let kinds = self.ctx.registry.kinds;
             let known = || kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
@@ -174,37 +189,21 @@ impl Check<'_> {
     /// Clocks that contradict each other would surprise whoever set them.
     fn clocks(&mut self, key: &str, receiver: &EmpfaengerDatei) {
         let EmpfaengerDatei { wiederholung, bahn, .. } = receiver;
+        for (setting, de, en) in clocks(wiederholung) {
+            self.fail("KOP-K008", &["empfaenger", key, "wiederholung", setting], de, en);
+        }
         let longest = LONGEST_ATTEMPT.as_secs();
-        let checks = [
-            (
-                wiederholung.versuche == 0,
-                ["wiederholung", "versuche"],
-                "Mindestens ein Versuch ist nötig.".to_owned(),
-                "At least one attempt is needed.".to_owned(),
-            ),
-            (
-                wiederholung.aufgeben_nach_s <= wiederholung.melden_nach_s,
-                ["wiederholung", "aufgeben_nach_s"],
-                "Aufgegeben wird erst, nachdem jemand davon erfahren hat: aufgeben_nach_s muss größer sein als \
-                 melden_nach_s."
-                    .to_owned(),
-                "aufgeben_nach_s must be greater than melden_nach_s.".to_owned(),
-            ),
-            (
-                !(1..=longest).contains(&bahn.frist_s),
-                ["bahn", "frist_s"],
+        if !(1..=longest).contains(&bahn.frist_s) {
+            self.fail(
+                "KOP-K008",
+                &["empfaenger", key, "bahn", "frist_s"],
                 format!("Ein Versuch dauert mindestens 1 und höchstens {longest} Sekunden."),
                 format!("An attempt takes at least 1 and at most {longest} seconds."),
-            ),
-        ];
-        for (wrong, setting, de, en) in checks {
-            if wrong {
-                self.fail("KOP-K008", &["empfaenger", key, setting[0], setting[1]], de, en);
-            }
+            );
         }
     }
 
-    fn setting_problems(&mut self, keys: &[&str], found: Vec<SettingProblem>) {
+    pub(crate) fn setting_problems(&mut self, keys: &[&str], found: Vec<SettingProblem>) {
         for problem in found {
             let mut path: Vec<&str> = keys.to_vec();
             path.extend(problem.path.split('.').filter(|step| !step.is_empty()));
@@ -328,7 +327,7 @@ impl Check<'_> {
                 "ein anderer Weg ohne Bedingung nimmt jeden Eingang",
                 "another route takes everything",
             ))
-        } else if none_of(&wenn.quelle, &|source| self.read.eingang.contains_key(source)) {
+        } else if none_of(&wenn.quelle, &|source| self.comes_in(source)) {
             Some(("wenn", "keine der Quellen ist als Eingang offen", "none of its sources is an open intake"))
         } else if !self.read.organisationseinheiten.is_empty()
             && none_of(&wenn.organisationseinheit, &|id| self.read.organisationseinheiten.contains_key(id))
@@ -362,6 +361,10 @@ impl Check<'_> {
         let mut found = Vec::new();
         for (source, settings) in &self.read.eingang {
             secrets(settings, &mut vec!["eingang".into(), source.clone()], &mut found);
+        }
+        for (name, settings) in &self.read.quelle {
+            let settings = Value::Object(settings.clone());
+            secrets(&settings, &mut vec!["quelle".into(), name.clone()], &mut found);
         }
         for (key, receiver) in &self.read.empfaenger {
             let settings = Value::Object(receiver.zustellung.clone());

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kop_core::{LanePolicy, RetrySchedule, Stage, WhenParked};
+use kop_core::{LanePolicy, RetrySchedule, SettleAt, Stage, WhenParked};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -37,6 +37,9 @@ pub struct MandantDatei {
     /// Offene Eingänge nach Quelle. Steht die Tabelle da, ist der Eingang offen.
     #[serde(default)]
     pub eingang: BTreeMap<String, Value>,
+    /// Quellen, bei denen Anträge abgeholt werden, nach ihrem Namen: `art` und die Einstellungen dieser Art.
+    #[serde(default)]
+    pub quelle: BTreeMap<String, Map<String, Value>>,
     /// Parameter, die für alle Zuordnungen des Mandanten gelten.
     #[serde(default)]
     pub parameter: BTreeMap<String, String>,
@@ -132,6 +135,11 @@ pub struct RouteDatei {
     /// Nur wenn kein anderer Weg den Eingang nimmt.
     #[serde(default)]
     pub sonst: bool,
+    /// Wann die Quelle eines abgeholten Antrags ihre Quittung bekommt (er also dort erledigt ist), wenn dieser Weg ihn
+    /// nimmt. Bei mehreren Wegen gilt der späteste Zeitpunkt, ohne Weg `gespeichert`, und nie später als die Frist der
+    /// Quelle. Absender, die selbst senden, bekommen ihre Antwort immer, sobald gespeichert ist.
+    #[serde(default)]
+    pub quittieren: SettleAt,
     /// Aufbewahrung und Löschung für diesen Weg.
     #[serde(default)]
     pub aufbewahrung: Option<WegAufbewahrungDatei>,

@@ -10,13 +10,16 @@ use std::{
 };
 
 use kop_core::{
-    ContentHash, Diagnostic, Eingang, LanePolicy, RetrySchedule, Stage, TenantId, WhenParked,
-    forms::KnownForms,
+    ContentHash, Diagnostic, Eingang, LanePolicy, RetrySchedule, SettleAt, Stage, TenantId, WhenParked,
+    forms::KnownForms, settle::source_of_lane,
 };
 use kop_mapping::{Script, Tables};
 use serde::{Deserialize, Serialize};
 
-use crate::{condition::RouteCondition, config::CodeMitVersion, manifest::Manifest, retention::Retention};
+use crate::{
+    condition::RouteCondition, config::CodeMitVersion, manifest::Manifest, pull::PullSource,
+    retention::Retention,
+};
 
 /// One checked state of a tenant's configuration.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Generation {
     pub units: BTreeMap<String, String>,
     /// Settings of the open intakes by source.
     pub intakes: BTreeMap<String, Arc<serde_json::Value>>,
+    /// Sources that are asked for their payloads, by name.
+    pub sources: BTreeMap<String, PullSource>,
     /// Parameters of the tenant, without those of mappings and routes.
     pub parameters: Arc<BTreeMap<String, String>>,
     /// Identities that messages are sent under, by their key in `[absender.*]`.
@@ -95,6 +100,8 @@ pub struct Route {
     pub name: String,
     /// Only when no other route takes the submission.
     pub otherwise: bool,
+    /// When the source of a submission that it takes is told.
+    pub settle: SettleAt,
     /// When it takes a submission.
     pub condition: RouteCondition,
     /// Where the submission goes; each target makes one message per receiver.
@@ -203,9 +210,12 @@ impl Generation {
         self.mappings.get(name)
     }
 
-    /// A receiver by key.
+    /// A receiver by key; a source, by its lane, is one too.
     pub fn receiver(&self, key: &str) -> Option<&Arc<Receiver>> {
-        self.receivers.get(key)
+        match source_of_lane(key) {
+            Some(source) => self.sources.get(source).map(|source| &source.receiver),
+            None => self.receivers.get(key),
+        }
     }
 
     /// Who sends a message: the target's sender, else the mapping's default, else the tenant by its name.

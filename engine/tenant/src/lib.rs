@@ -18,6 +18,7 @@ mod load;
 mod manifest;
 mod mapping;
 mod operation;
+mod pull;
 mod retention;
 mod schema;
 mod service;
@@ -26,7 +27,7 @@ mod tenants;
 
 use std::sync::Arc;
 
-use kop_connector_api::{ConnectorKind, HttpIntake};
+use kop_connector_api::{ConnectorKind, HttpIntake, SourceKind};
 use kop_mapping::MappingHost;
 use kop_xml::ServiceInfo;
 
@@ -42,6 +43,7 @@ pub use load::{load_tenant, tenant_folders};
 pub use manifest::{Csv, Kopf, Manifest, Target, Zeichensatz};
 pub use mapping::{CandidateFolders, load_archived, load_candidate, load_mapping, mapping_names};
 pub use operation::{AlarmDatei, LogFormat, MailTls, RueckstauDatei};
+pub use pull::{PullSource, SOURCE_KIND};
 pub use retention::{
     AufbewahrungDatei, Ausgang, FristDatei, Periods, QuittungDatei, QuittungStufeDatei, Retention,
     WegAufbewahrungDatei,
@@ -56,6 +58,8 @@ pub struct Registry<'a> {
     pub intakes: &'a [Arc<dyn HttpIntake>],
     /// Kinds of receivers.
     pub kinds: &'a [Arc<dyn ConnectorKind>],
+    /// Kinds of sources that are asked for their payloads.
+    pub sources: &'a [Arc<dyn SourceKind>],
 }
 
 /// The name space of a message: standard, version, root element; nothing when no schema package has it.

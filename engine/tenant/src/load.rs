@@ -19,6 +19,7 @@ use crate::{
     generation::{Generation, Identity, LoadedMapping, Receiver, Route, RouteTarget},
     manifest::Target,
     mapping::{load_recorded, mapping_names},
+    pull::PullSource,
     retention::Retention,
     service,
 };
@@ -90,6 +91,11 @@ pub fn load_tenant(
         stage: read.stufe,
         units: read.organisationseinheiten.into_iter().map(|(id, unit)| (id, unit.name)).collect(),
         intakes: read.eingang.into_iter().map(|(source, settings)| (source, Arc::new(settings))).collect(),
+        sources: read
+            .quelle
+            .iter()
+            .map(|(name, written)| (name.clone(), PullSource::new(name, written, read.stufe)))
+            .collect(),
         parameters,
         senders: read
             .absender
@@ -253,6 +259,7 @@ fn build_route(
     Route {
         name: route.name.clone(),
         otherwise: route.sonst,
+        settle: route.quittieren,
         condition,
         targets: route
             .ziel

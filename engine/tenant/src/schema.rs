@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use kop_connector_api::{ConnectorKind, HttpIntake, ScannerKind};
+use kop_connector_api::{ConnectorKind, HttpIntake, ScannerKind, SourceKind};
 use serde_json::{Map, Value, json};
 
 use crate::{config::MandantDatei, instance::InstanzDatei, manifest::Manifest};
@@ -35,8 +35,12 @@ pub fn mapping_schema() -> Value {
     schemars::schema_for!(Manifest).to_value()
 }
 
-/// JSON Schema of `mandant.toml` with the settings of these kinds and intakes.
-pub fn mandant_schema(kinds: &[Arc<dyn ConnectorKind>], intakes: &[Arc<dyn HttpIntake>]) -> Value {
+/// JSON Schema of `mandant.toml` with the settings of these kinds, intakes and sources.
+pub fn mandant_schema(
+    kinds: &[Arc<dyn ConnectorKind>],
+    intakes: &[Arc<dyn HttpIntake>],
+    pulled: &[Arc<dyn SourceKind>],
+) -> Value {
     let mut whole = schemars::schema_for!(MandantDatei).to_value();
     let mut variants = Vec::new();
     for kind in kinds {
@@ -57,6 +61,24 @@ pub fn mandant_schema(kinds: &[Arc<dyn ConnectorKind>], intakes: &[Arc<dyn HttpI
         let description = place["description"].take();
         *place = json!({
             "description": description, "type": "object", "properties": sources, "additionalProperties": false
+        });
+    }
+    let mut variants = Vec::new();
+    for kind in pulled {
+        let mut schema = part(&mut whole, &format!("quelle_{}", kind.name()), kind.schema());
+        require_kind(&mut schema, kind.name(), "Art der Quelle");
+        if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
+            let described = "Wann nach einem Fehlversuch noch einmal quittiert wird.";
+            let schedule = json!({ "description": described, "$ref": "#/$defs/RetrySchedule" });
+            properties.insert("wiederholung".into(), schedule);
+        }
+        variants.push(schema);
+    }
+    if let Some(place) = whole.pointer_mut("/properties/quelle") {
+        let description = place["description"].take();
+        *place = json!({
+            "description": description, "type": "object", "additionalProperties": { "oneOf": variants },
+            "propertyNames": { "pattern": "^[a-z0-9-]{1,63}$" }
         });
     }
     whole

@@ -103,7 +103,7 @@ impl Folder {
     fn load(&self) -> Result<Generation, Vec<Diagnostic>> {
         let host = Arc::new(MappingHost::new(HostOptions::default()));
         let kinds: Vec<Arc<dyn ConnectorKind>> = vec![Arc::new(Probe)];
-        let registry = Registry { intakes: &[], kinds: &kinds };
+        let registry = Registry { intakes: &[], kinds: &kinds, sources: &[] };
         let namespace = |standard: &str, version: &str, root: &str| {
             (standard == "probe" && root == "antrag.0001").then(|| format!("urn:probe:{version}"))
         };

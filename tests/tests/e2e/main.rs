@@ -22,6 +22,7 @@ mod restart;
 mod scale;
 mod scanned;
 mod selftest;
+mod sources;
 mod stages;
 mod traces;
 mod way;

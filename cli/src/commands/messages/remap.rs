@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use kop_core::{BlobRef, ContentHash, Diagnostic, diagnostic::Lang, mask::mask};
+use kop_core::{BlobRef, ContentHash, Diagnostic, diagnostic::Lang, mask::mask, settle::source_of_lane};
 use kop_flow::{
     ComposedPart, Engine, PartContent,
     remap::{Act, Remade, Version, remake, send_instead},
@@ -176,7 +176,8 @@ fn ask(lang: Lang) -> io::Result<Option<Which>> {
     })
 }
 
-/// The messages that a number stands for; of a submission those that no other one replaced.
+/// The messages that a number stands for; of a submission those that no other one replaced, and
+/// none that settles its source.
 fn meant<'a>(found: &Found, detail: &'a SubmissionDetail) -> Vec<&'a MessageRecord> {
     let replaced =
         |message: &MessageRecord| detail.messages.iter().any(|one| one.ersetzt == Some(message.message_id));
@@ -188,7 +189,8 @@ fn meant<'a>(found: &Found, detail: &'a SubmissionDetail) -> Vec<&'a MessageReco
             messages.filter(|message| of.is_some_and(|of| of.message_id == message.message_id)).collect()
         }
         FoundId::Submission(_) => {
-            messages.filter(|one| one.state != MessageState::Ersetzt && !replaced(one)).collect()
+            let of_mappings = messages.filter(|one| source_of_lane(&one.receiver).is_none());
+            of_mappings.filter(|one| one.state != MessageState::Ersetzt && !replaced(one)).collect()
         }
     }
 }
