@@ -298,6 +298,20 @@ async fn what_changes_while_it_is_read_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_link_is_never_read() {
+    let bench = Bench::new(&json!({}));
+    let secret = bench.base.path().join("geheim");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("plan.pdf"), "geheim").unwrap();
+    symlink(secret.join("plan.pdf"), bench.put("datei").join("anlagen/zweiter.pdf")).unwrap();
+    fs::remove_dir_all(bench.put("ordner").join("anlagen")).unwrap();
+    symlink(&secret, bench.path("ordner/anlagen")).unwrap();
+    symlink(&secret, bench.path("ganz")).unwrap();
+    assert_eq!(bench.run(3).await, [Seen::Refused; 3]);
+    assert!(bench.accepted().is_empty() && secret.join("plan.pdf").is_file());
+}
+
+#[tokio::test]
 async fn whoever_cannot_store_is_asked_again_and_whoever_says_no_is_believed() {
     let bench = Bench::new(&json!({}));
     bench.put("a");
