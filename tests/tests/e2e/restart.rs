@@ -59,7 +59,10 @@ async fn a_receiver_that_is_away_is_tried_again_after_a_restart() -> Result<(), 
     .await?;
     assert!(first["next_try_at"].is_string(), "{first:#}");
     // The other receiver of the same application does not wait for it.
-    assert_eq!(instance.delivered("dms")?.len(), 1);
+    wait_until("beim anderen ist sie angekommen", Duration::from_secs(20), || {
+        Ok((instance.delivered("dms")?.len() == 1).then_some(()))
+    })
+    .await?;
     server.kill()?;
 
     fs::remove_file(&blocker)?;
