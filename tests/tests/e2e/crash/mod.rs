@@ -44,7 +44,9 @@ const PER_CRASH: usize = 16;
 const MOST: usize = 900;
 /// From the last restart until nothing is under way.
 const SETTLE: Duration = Duration::from_secs(60);
-/// The same where a mistake may keep something under way for ever.
+/// More of it per crash: what a crash interrupted on PostgreSQL holds up an ordered lane for seconds.
+const SETTLE_PER_CRASH: Duration = Duration::from_secs(5);
+/// All of it where a mistake may keep something under way for ever.
 const SETTLE_MISTAKEN: Duration = Duration::from_secs(10);
 
 /// A generator of numbers that gives the same ones for the same seed (splitmix64).
@@ -209,7 +211,8 @@ async fn crash(plan: Plan) -> Result<Run, Error> {
     }
     let restarted = Instant::now();
     let answers = driver.end().await?;
-    let settled = settled(&instance, if mistaken { SETTLE_MISTAKEN } else { SETTLE }).await?;
+    let patience = SETTLE + SETTLE_PER_CRASH * u32::try_from(crashes)?;
+    let settled = settled(&instance, if mistaken { SETTLE_MISTAKEN } else { patience }).await?;
     let settling = restarted.elapsed();
     let shown = details(&instance)?;
     server.kill()?;
