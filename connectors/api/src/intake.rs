@@ -2,7 +2,7 @@
 //! How a payload comes in: an [`HttpIntake`] takes a request apart, an [`Adapter`] turns the parts into the
 //! internal document.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, path::Path, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -104,6 +104,20 @@ pub struct PayloadFile {
     pub content_type: String,
     /// The bytes.
     pub content: Bytes,
+}
+
+/// The media type of a file beside a payload, which has nothing but its name to tell it.
+pub fn media_type_of(path: &Path) -> &'static str {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match extension.as_str() {
+        "pdf" => "application/pdf",
+        "xml" => "application/xml",
+        "json" => "application/json",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "txt" => "text/plain",
+        _ => "application/octet-stream",
+    }
 }
 
 /// A file that is read while it is sent.

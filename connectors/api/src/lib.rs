@@ -19,7 +19,7 @@ pub use connector::{BlobRead, Blobs, Connector, ConnectorKind, Expiry, World};
 pub use inbox::{Accepted, BlobSink, Inbox, Refusal, RefusalKind};
 pub use intake::{
     Adapter, BodyStream, FileStream, HttpIntake, Intake, IntakePart, IntakeRequest, IntakeResponse,
-    Normalised, PayloadFile,
+    Normalised, PayloadFile, media_type_of,
 };
 pub use mailbox::Mailbox;
 pub use scan::{Scanner, ScannerKind, Verdict};

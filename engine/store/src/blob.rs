@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 //! Files by content: `<root>/<tenant>/<2 hex>/<sha-256>`. A file is complete and synced before its name
-//! exists, or complete and kept in the journal (`blob/journal.rs`) before anybody is told of it, so a row that names it can trust it;
-//! what is read is checked against its name. This module must not know what the bytes mean.
+//! exists, or complete and kept in the journal (`blob/journal.rs`) before anybody is told of it, so a row that
+//! names it can trust it; what is read is checked against its name. This module must not know what the bytes mean.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use kop_connector_api::{Adapter, HttpIntake, Inbox, IntakeRequest, Normalised, PayloadFile};
+use kop_connector_api::{Adapter, HttpIntake, Inbox, IntakeRequest, Normalised, PayloadFile, media_type_of};
 use kop_core::{Diagnostic, TenantId};
 
 use crate::preview::Preview;
@@ -63,7 +63,7 @@ pub fn request(intake: &dyn HttpIntake, tenant: &TenantId, file: &Path) -> Resul
             files.push(PayloadFile {
                 representation,
                 name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                content_type: content_type(&path).to_owned(),
+                content_type: media_type_of(&path).to_owned(),
                 content: read(&path)?,
             });
         }
@@ -139,22 +139,4 @@ pub(crate) fn unreadable(file: &Path, reason: &str) -> Diagnostic {
         format!("The file {} cannot be read.", file.display()),
     )
     .with_detail(reason)
-}
-
-fn content_type(path: &Path) -> &'static str {
-    match path
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or_default()
-        .to_lowercase()
-        .as_str()
-    {
-        "pdf" => "application/pdf",
-        "xml" => "application/xml",
-        "json" => "application/json",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "txt" => "text/plain",
-        _ => "application/octet-stream",
-    }
 }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kop_connector_api::{
     Accepted, BodyStream, FileStream, Format, Inbox, IntakeRequest, Refusal, RefusalKind, Seen, Settled,
-    SettlementOrder, Source, SourcePlace,
+    SettlementOrder, Source, SourcePlace, media_type_of,
 };
 use kop_core::{ContentHash, Diagnostic, Zeitpunkt};
 use tokio::task::spawn_blocking;
@@ -232,7 +232,7 @@ impl FolderSource {
         let files = files.into_iter().enumerate().map(|(n, file)| FileStream {
             representation: file.place == Place::Rendering,
             name: file.name.to_string_lossy().into_owned(),
-            content_type: content_type(Path::new(&file.name)).to_owned(),
+            content_type: media_type_of(Path::new(&file.name)).to_owned(),
             content: reading.stream(file, n + 1 == last),
         });
         let (content_type, body) = self.format.intake.pack_stream(body, files.collect());
@@ -376,18 +376,4 @@ fn note(problem: &Diagnostic, now: Zeitpunkt) -> String {
          zurücklegen; diese Textdatei kann gelöscht werden. Was der Code bedeutet, sagt „kop explain {}“.\n",
         problem.de, problem.code, problem.code
     )
-}
-
-/// The media type of a file by its ending.
-fn content_type(path: &Path) -> &'static str {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    match extension.as_str() {
-        "pdf" => "application/pdf",
-        "xml" => "application/xml",
-        "json" => "application/json",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "txt" => "text/plain",
-        _ => "application/octet-stream",
-    }
 }
