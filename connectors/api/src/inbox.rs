@@ -65,7 +65,7 @@ pub enum RefusalKind {
     NotFound,
     /// Larger than the tenant allows (413).
     TooLarge,
-    /// Try again later (503).
+    /// Try again later: 503, and in every format `Retry-After` (RFC 9110 section 10.2.3).
     Busy,
     /// The engine cannot store at present (500).
     Technical,

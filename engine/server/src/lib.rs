@@ -6,6 +6,7 @@
 //! the intake itself.
 
 pub mod alarm;
+mod leftover;
 mod mount;
 mod numbers;
 pub mod operation;

@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: EUPL-1.2
-//! One request to an intake: finds tenant and intake, opens the body as a stream with a time limit between two
-//! pieces, and lets the intake answer.
+//! One request to an intake: finds tenant and intake, hands over the body as a stream, lets the intake answer, and
+//! sees to it that the sender can read the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
     extract::{Path, Request, State},
     response::Response,
 };
-use futures_util::StreamExt;
 use kop_connector_api::{HttpIntake, IntakeRequest, IntakeResponse, Refusal, RefusalKind};
 use kop_core::{Diagnostic, TenantId};
+use tokio::sync::SemaphorePermit;
 
-use crate::Doors;
-
-/// Longest silence of a sender.
-const SILENCE: Duration = Duration::from_secs(60);
+use crate::{Doors, leftover};
 
 /// Handles `/{tenant}/{address}`.
 pub(crate) async fn take_in(
@@ -27,50 +24,59 @@ pub(crate) async fn take_in(
     let Some(intake) = doors.intakes.iter().find(|intake| intake.address() == address) else {
         return answer(http::Response::builder().status(404).body("not found\n".into()).unwrap_or_default());
     };
-    answer(hand_over(&doors, intake, &tenant, request).await)
+    let (head, body) = request.into_parts();
+    // A sender that asks first (RFC 9110 section 10.1.1) has sent nothing that an early refusal would leave unread.
+    let asks = head.headers.contains_key(http::header::EXPECT);
+    let (response, reusable) = match open(&doors, intake, &tenant, &head) {
+        Ok(entry) => {
+            let (body, left) = leftover::lend(body);
+            let base_url = base_url(&head, &doors);
+            let request =
+                IntakeRequest { tenant: entry.tenant, head, body, settings: entry.settings, base_url };
+            let response = intake.handle(request, doors.inbox.clone()).await;
+            drop(entry.slot);
+            (response, left.discard(asks).await)
+        }
+        Err(response) => (response, leftover::discard(body, asks).await),
+    };
+    let mut response = answer(response);
+    if !reusable {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(http::header::CONNECTION, close);
+    }
+    response
 }
 
-async fn hand_over(
-    doors: &Doors,
+/// What a request that may come in is given.
+struct Entry<'a> {
+    tenant: TenantId,
+    settings: Arc<serde_json::Value>,
+    slot: SemaphorePermit<'a>,
+}
+
+/// Whether the request may come in; decided before a byte of its body is read.
+fn open<'a>(
+    doors: &'a Doors,
     intake: &Arc<dyn HttpIntake>,
     tenant: &str,
-    request: Request,
-) -> IntakeResponse {
+    head: &http::request::Parts,
+) -> Result<Entry<'a>, IntakeResponse> {
     let generation = tenant.parse::<TenantId>().ok().and_then(|tenant| doors.engine.tenants().get(&tenant));
-    let open = generation.and_then(|generation| {
+    let found = generation.and_then(|generation| {
         Some((generation.tenant.clone(), generation.intakes.get(intake.source())?.clone()))
     });
-    let Some((tenant, settings)) = open else {
-        return intake.refuse(&Refusal::new(RefusalKind::NotFound, not_open()));
+    let Some((tenant, settings)) = found else {
+        return Err(intake.refuse(&Refusal::new(RefusalKind::NotFound, not_open())));
     };
-    // Before a byte of the body is read. Questions, such as for a WSDL, cost nothing and are answered.
-    if request.method() == http::Method::POST
+    // Questions, such as for a WSDL, cost nothing and are answered.
+    if head.method == http::Method::POST
         && let Some(problem) = doors.gate.refusal()
     {
-        return later(intake.refuse(&Refusal::new(RefusalKind::Busy, problem)));
+        return Err(intake.refuse(&Refusal::new(RefusalKind::Busy, problem)));
     }
-    let Ok(_slot) = doors.slots.try_acquire() else {
-        return later(intake.refuse(&Refusal::new(RefusalKind::Busy, busy())));
-    };
-    let (head, body) = request.into_parts();
-    let base_url = base_url(&head, doors);
-    let body = body.into_data_stream().map(|piece| piece.map_err(std::io::Error::other));
-    let body = futures_util::stream::unfold(Box::pin(body), |mut body| async move {
-        match tokio::time::timeout(SILENCE, body.next()).await {
-            Ok(Some(piece)) => Some((piece, body)),
-            Ok(None) => None,
-            Err(_) => Some((Err(std::io::Error::from(std::io::ErrorKind::TimedOut)), body)),
-        }
-    });
-    let request = IntakeRequest { tenant, head, body: Box::pin(body), settings, base_url };
-    intake.handle(request, doors.inbox.clone()).await
-}
-
-/// Says when to come again, in every vendor's format (RFC 9110 section 10.2.3).
-fn later(mut response: IntakeResponse) -> IntakeResponse {
-    let after = http::HeaderValue::from_static("60");
-    response.headers_mut().entry(http::header::RETRY_AFTER).or_insert(after);
-    response
+    let slot =
+        doors.slots.try_acquire().map_err(|_| intake.refuse(&Refusal::new(RefusalKind::Busy, busy())))?;
+    Ok(Entry { tenant, settings, slot })
 }
 
 /// The address as the sender sees it; a reverse proxy says it in `X-Forwarded-Proto` and `Host`.

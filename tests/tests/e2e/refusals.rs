@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use kop_tests::{Error, Instance, Server, inputs};
 use reqwest::header;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{CONFIG, DEPOSIT, send_bauantrag, send_mtom};
 
@@ -147,6 +151,56 @@ async fn each_is_answered_in_the_vendors_format_and_nothing_is_half_stored() -> 
     let (status, body) = send_mtom(&server, &inputs::deposit()?).await?;
     assert_eq!(status, 200, "{body}");
     assert_eq!(instance.settled(2).await?.len(), 2);
+    Ok(())
+}
+
+/// Reads one answer whose length is given.
+async fn answer_on(stream: &mut TcpStream) -> Result<String, Error> {
+    let mut got = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&got).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length:")
+                    .map(|length| length.trim().to_owned())
+            });
+            if body.len() >= length.ok_or("content-length")?.parse()? {
+                return Ok(text);
+            }
+        }
+        match tokio::time::timeout(Duration::from_secs(20), stream.read(&mut piece)).await?? {
+            0 => return Err(format!("the connection ended after: {text}").into()),
+            n => got.extend_from_slice(&piece[..n]),
+        }
+    }
+}
+
+/// A sender that has its answer only after its last byte reads it all the same, and may use the connection again.
+/// One that asks first sends nothing.
+#[tokio::test]
+async fn a_refusal_is_read_by_whoever_is_still_sending() -> Result<(), Error> {
+    const BODY: usize = 8 << 20;
+    let instance = Instance::of_example("musterstadt")?;
+    let server = instance.serve().await?;
+    let address = server.base().trim_start_matches("http://");
+    let head = |path: &str, more: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {SOAP}\r\nContent-Length: {BODY}\r\n{more}\r\n"
+        )
+    };
+    let mut stream = TcpStream::connect(address).await?;
+    // Refused before its first byte, and in the midst of it.
+    for (path, code) in [("/nirgendwo/deposit", "KOP-F004"), (DEPOSIT, "KOP-E")] {
+        stream.write_all(head(path, "").as_bytes()).await?;
+        stream.write_all(&vec![b'x'; BODY]).await?;
+        let answer = answer_on(&mut stream).await?;
+        assert!(answer.starts_with("HTTP/1.1 500") && answer.contains(code), "{answer}");
+    }
+    stream.write_all(head("/nirgendwo/deposit", "Expect: 100-continue\r\n").as_bytes()).await?;
+    let answer = answer_on(&mut stream).await?;
+    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("connection: close"), "{answer}");
     Ok(())
 }
 

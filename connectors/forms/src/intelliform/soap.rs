@@ -59,6 +59,9 @@ pub(super) fn refused(refusal: &Refusal, now: Zeitpunkt, challenge: bool) -> Int
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"KOP\""));
     }
+    if refusal.kind == RefusalKind::Busy {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+    }
     response
 }
 
