@@ -16,7 +16,9 @@ use serde_json::Value;
 use crate::crash::{Chance, configure, driver::Driver, ledger::Ledger, now, recorder::Recorder, say};
 
 /// From the last answer until nothing is under way; a worker that died is noticed within seconds.
-const SETTLE: Duration = Duration::from_secs(300);
+const SETTLE: Duration = Duration::from_secs(120);
+/// More of it per application: an ordered lane sends one after another, and waits whenever its receiver errs.
+const SETTLE_EACH: Duration = Duration::from_millis(200);
 
 /// A submission as `kop messages show --json` shows it, for all at once.
 const SHOWN: &str = r#"SELECT (json_build_object(
@@ -63,7 +65,8 @@ async fn two_workers_lose_nothing_when_one_and_the_broker_die() -> Result<(), Er
     tokio::task::block_in_place(|| broker.up())?;
     let answers = driver.all().await?;
     let answered = begun.elapsed();
-    wait_until("Nichts ist mehr unterwegs", SETTLE, || {
+    let patience = SETTLE + SETTLE_EACH * u32::try_from(count)?;
+    wait_until("Nichts ist mehr unterwegs", patience, || {
         Ok((ask(&database, OPEN)?.trim() == "0").then_some(()))
     })
     .await

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::error::StoreError;
 
-const STEPS: &[&str] = &[include_str!("0001.sql"), include_str!("0002.sql")];
+const STEPS: &[&str] = &[include_str!("0001.sql"), include_str!("0002.sql"), include_str!("0003.sql")];
 
 /// The version that this engine writes.
 pub(super) const VERSION: u32 = STEPS.len() as u32;

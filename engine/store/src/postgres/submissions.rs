@@ -326,7 +326,7 @@ pub(super) async fn record_processed(
     timeline.open_all("verarbeitung", &processed.work_items)?;
     timeline.add_all(&processed.events)?;
     timeline.write(conn).await?;
-    turn::advance_all(conn, lease.tenant.as_str(), now).await?;
+    turn::advance_after(conn, lease.tenant.as_str(), lease.submission_id, now).await?;
     settle::look(conn, &lease.tenant, lease.submission_id, now).await?;
     Ok(started)
 }

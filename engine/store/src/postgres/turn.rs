@@ -10,6 +10,19 @@ use crate::{error::StoreError, values::micros};
 /// The key of all deliveries that go to a receiver one after another; otherwise it is the Vorgang.
 const WHOLE_LANE: &str = "";
 
+/// The lanes in which something waits for a submission, with the key under which it does. Each is one step into the
+/// index, however much waits in it.
+const WAITING: &str = "WITH RECURSIVE keys (order_key) AS (
+         SELECT $3::text UNION SELECT vorgang_id FROM submission WHERE tenant = $1 AND submission_id = $2),
+     waiting (order_key, lane) AS (
+         SELECT order_key, (SELECT min(d.lane) FROM delivery d
+             WHERE d.tenant = $1 AND d.order_key = keys.order_key AND d.queued) FROM keys
+         UNION ALL
+         SELECT order_key, (SELECT min(d.lane) FROM delivery d
+             WHERE d.tenant = $1 AND d.order_key = waiting.order_key AND d.queued AND d.lane > waiting.lane)
+         FROM waiting WHERE lane IS NOT NULL)
+     SELECT lane, order_key FROM waiting WHERE lane IS NOT NULL";
+
 /// The place of a new delivery.
 pub(super) struct Place {
     /// Those with the same key in a lane do not overtake each other; `None`: any order.
@@ -69,13 +82,15 @@ pub(super) async fn place(
     let key = if order == Order::Empfaenger { WHOLE_LANE.to_owned() } else { vorgang };
     let position = format!("{received_at:020}/{submission}/{delivery}");
     let before = conn
-        .query_one(
-            "SELECT EXISTS (SELECT 1 FROM delivery WHERE tenant = $1 AND lane = $2 AND order_key = $3 AND holds
-                 AND (position < $4 OR lease_until IS NOT NULL))",
+        .query_opt(
+            "SELECT position < $4 FROM delivery WHERE tenant = $1 AND lane = $2 AND order_key = $3 AND holds
+             ORDER BY position LIMIT 1",
             &[&tenant, &lane, &key, &position],
         )
         .await?;
-    let queued = row::get(&before, 0)? || on_its_way(conn, tenant, &key, &position).await?;
+    let queued = before.map_or(Ok(false), |before| row::get(&before, 0))?
+        || under_way(conn, tenant, lane, &key).await?
+        || on_its_way(conn, tenant, &key, &position).await?;
     if !queued {
         // Processed only now, after a person mended it: those behind it that had their turn wait again.
         conn.execute(
@@ -94,12 +109,35 @@ async fn on_its_way(conn: &Conn, tenant: &str, key: &str, position: &str) -> Res
     let mut parts = position.split('/');
     let received_at: i64 = parts.next().and_then(|text| text.parse().ok()).unwrap_or(i64::MAX);
     let submission = parts.next().unwrap_or_default();
-    let of_vorgang = if key == WHOLE_LANE { "$4 = ''" } else { "vorgang_id = $4" };
-    let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM submission WHERE tenant = $1 AND state = 'eingegangen'
-             AND (received_at, submission_id) < ($2, $3) AND {of_vorgang})"
-    );
-    row::get(&conn.query_one(&sql, &[&tenant, &received_at, &submission, &key]).await?, 0)
+    let earlier = if key == WHOLE_LANE {
+        conn.query_opt(
+            "SELECT (received_at, submission_id) < ($2, $3) FROM submission
+             WHERE tenant = $1 AND state = 'eingegangen' ORDER BY received_at, submission_id LIMIT 1",
+            &[&tenant, &received_at, &submission],
+        )
+        .await?
+    } else {
+        conn.query_opt(
+            "SELECT (received_at, submission_id) < ($2, $3) FROM submission
+             WHERE tenant = $1 AND vorgang_id = $4 AND state = 'eingegangen'
+             ORDER BY received_at, submission_id LIMIT 1",
+            &[&tenant, &received_at, &submission, &key],
+        )
+        .await?
+    };
+    earlier.map_or(Ok(false), |earlier| row::get(&earlier, 0))
+}
+
+/// Whether one of a key is under way.
+async fn under_way(conn: &Conn, tenant: &str, lane: &str, key: &str) -> Result<bool, StoreError> {
+    let first = conn
+        .query_opt(
+            "SELECT delivery_id FROM delivery WHERE tenant = $1 AND lane = $2 AND lease_until IS NOT NULL
+                 AND order_key = $3 AND holds ORDER BY lease_until LIMIT 1",
+            &[&tenant, &lane, &key],
+        )
+        .await?;
+    Ok(first.is_some())
 }
 
 /// Gives the first of a key its turn, when nothing is under way or before it.
@@ -116,14 +154,7 @@ async fn advance(conn: &Conn, tenant: &str, lane: &str, key: &str, now: Zeitpunk
     if !row::get::<bool>(&first, 2)? {
         return Ok(());
     }
-    let under_way = conn
-        .query_one(
-            "SELECT EXISTS (SELECT 1 FROM delivery WHERE tenant = $1 AND lane = $2 AND order_key = $3
-                 AND lease_until IS NOT NULL AND holds)",
-            &[&tenant, &lane, &key],
-        )
-        .await?;
-    if row::get::<bool>(&under_way, 0)? || on_its_way(conn, tenant, key, position).await? {
+    if under_way(conn, tenant, lane, key).await? || on_its_way(conn, tenant, key, position).await? {
         return Ok(());
     }
     conn.execute(
@@ -135,11 +166,15 @@ async fn advance(conn: &Conn, tenant: &str, lane: &str, key: &str, now: Zeitpunk
     Ok(())
 }
 
-/// Gives every key of a tenant that waits its turn; to be called when a submission has been processed.
-pub(super) async fn advance_all(conn: &Conn, tenant: &str, now: Zeitpunkt) -> Result<(), StoreError> {
-    let waiting = conn
-        .query("SELECT DISTINCT lane, order_key FROM delivery WHERE tenant = $1 AND queued", &[&tenant])
-        .await?;
+/// Lets pass what waited for a submission that has been processed now: what goes to a receiver one after another, and
+/// what belongs to its Vorgang.
+pub(super) async fn advance_after(
+    conn: &Conn,
+    tenant: &str,
+    submission: SubmissionId,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let waiting = conn.query(WAITING, &[&tenant, &submission.to_string(), &WHOLE_LANE]).await?;
     for found in &waiting {
         advance(conn, tenant, row::get(found, 0)?, row::get(found, 1)?, now).await?;
     }
@@ -173,8 +208,8 @@ pub(super) async fn wait_for_turn(
 ) -> Result<(), StoreError> {
     let place = conn
         .query_opt(
-            "SELECT lane, order_key, EXISTS (SELECT 1 FROM delivery e WHERE e.tenant = d.tenant AND e.lane = d.lane
-                 AND e.order_key = d.order_key AND e.holds AND e.position < d.position)
+            "SELECT lane, order_key, (SELECT e.position < d.position FROM delivery e WHERE e.tenant = d.tenant
+                 AND e.lane = d.lane AND e.order_key = d.order_key AND e.holds ORDER BY e.position LIMIT 1)
              FROM delivery d WHERE tenant = $1 AND delivery_id = $2 AND holds",
             &[&tenant, &delivery],
         )

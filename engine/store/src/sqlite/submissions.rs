@@ -271,7 +271,7 @@ pub(super) fn record_processed(
     }
     timeline.open_all("verarbeitung", &processed.work_items)?;
     timeline.add_all(&processed.events)?;
-    turn::advance_all(conn, lease.tenant.as_str(), now)?;
+    turn::advance_after(conn, lease.tenant.as_str(), lease.submission_id, now)?;
     settle::look(conn, &lease.tenant, lease.submission_id, now)?;
     Ok(started)
 }

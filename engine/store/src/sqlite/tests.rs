@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use tempfile::TempDir;
 
-use super::{DATABASE_FILE, SqliteStore, query, schema};
+use super::{DATABASE_FILE, SqliteStore, query, schema, turn};
 use crate::{
     DataFolder, Store, StoreError, SubmissionFilter, SubmissionState,
     conformance::Fixture,
@@ -283,6 +283,35 @@ async fn numbers_come_from_what_is_open_alone() {
             assert!(plan.iter().any(|line| line.contains(index)), "{index}: {plan:?}");
         }
     }
+}
+
+/// Every processed submission and every end in an ordered lane asks these.
+#[test]
+fn a_turn_costs_the_same_however_much_waits() {
+    let mut conn = rusqlite::Connection::open_in_memory().unwrap();
+    schema::migrate(&mut conn).unwrap();
+    let mut steps = Vec::new();
+    for waiting in [10, 10_000] {
+        let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+            INSERT OR IGNORE INTO delivery (tenant, delivery_id, message_id, submission_id, lane, state, order_key,
+                position, queued, holds)
+            SELECT 'nord', i, 'M', 'S', 'amt' || (i % 2), 'wartend', '', i, 1, 1 FROM n";
+        conn.execute(fill, [waiting]).unwrap();
+        let mut cost = |sql: &str, values: &[&str]| {
+            let mut statement = conn.prepare(sql).unwrap();
+            let found: Vec<rusqlite::types::Value> = statement
+                .query_map(rusqlite::params_from_iter(values), |row| row.get(0))
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            steps.push((found, statement.get_status(rusqlite::StatementStatus::VmStep)));
+        };
+        cost(turn::WAITING, &["nord", ""]);
+        cost(turn::UNDER_WAY, &["nord", "amt1", ""]);
+    }
+    let (many, few) = (steps.split_off(2), steps);
+    assert_eq!(many, few);
+    assert_eq!(few[0].0, ["amt0".to_owned().into(), "amt1".to_owned().into()]);
 }
 
 /// Measured in release builds only; here it proves that many at once are all stored, once.

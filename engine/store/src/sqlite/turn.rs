@@ -11,6 +11,20 @@ use crate::error::StoreError;
 /// The key of all deliveries that go to a receiver one after another; otherwise it is the Vorgang.
 const WHOLE_LANE: &str = "";
 
+/// The lanes in which something waits under a key. Each is one step into the index, however much waits in it.
+pub(super) const WAITING: &str = "WITH RECURSIVE waiting (lane) AS (
+     SELECT min(lane) FROM delivery INDEXED BY delivery_queued
+         WHERE tenant = ?1 AND order_key = ?2 AND queued = 1
+     UNION ALL
+     SELECT (SELECT min(d.lane) FROM delivery d INDEXED BY delivery_queued
+         WHERE d.tenant = ?1 AND d.order_key = ?2 AND d.queued = 1 AND d.lane > waiting.lane)
+     FROM waiting WHERE waiting.lane IS NOT NULL)
+     SELECT lane FROM waiting WHERE lane IS NOT NULL";
+
+/// Whether one of a key is under way: looked for among what is leased, which its lane's places bound.
+pub(super) const UNDER_WAY: &str = "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_leased
+     WHERE tenant = ?1 AND lane = ?2 AND order_key = ?3 AND lease_until IS NOT NULL AND holds = 1)";
+
 /// The place of a new delivery.
 pub(super) struct Place {
     /// Those with the same key in a lane do not overtake each other; `None`: any order.
@@ -92,12 +106,7 @@ pub(super) fn advance(
         .query_row((tenant, lane, key), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((delivery, position, true)) = first else { return Ok(()) };
-    let under_way: bool = conn
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM delivery WHERE tenant = ?1 AND lane = ?2 AND order_key = ?3
-                 AND lease_until IS NOT NULL AND holds = 1)",
-        )?
-        .query_row((tenant, lane, key), |row| row.get(0))?;
+    let under_way: bool = conn.prepare_cached(UNDER_WAY)?.query_row((tenant, lane, key), |row| row.get(0))?;
     if under_way || on_its_way(conn, tenant, key, &position)? {
         return Ok(());
     }
@@ -109,16 +118,25 @@ pub(super) fn advance(
     Ok(())
 }
 
-/// Gives every key of a tenant that waits its turn; to be called when a submission has been processed.
-pub(super) fn advance_all(conn: &Connection, tenant: &str, now: Zeitpunkt) -> Result<(), StoreError> {
-    let waiting: Vec<(String, String)> = conn
-        .prepare_cached(
-            "SELECT DISTINCT lane, order_key FROM delivery INDEXED BY delivery_queued
-             WHERE tenant = ?1 AND queued = 1",
-        )?
-        .query_map([tenant], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    waiting.iter().try_for_each(|(lane, key)| advance(conn, tenant, lane, key, now))
+/// Lets pass what waited for a submission that has been processed now: what goes to a receiver one after another, and
+/// what belongs to its Vorgang.
+pub(super) fn advance_after(
+    conn: &Connection,
+    tenant: &str,
+    submission: SubmissionId,
+    now: Zeitpunkt,
+) -> Result<(), StoreError> {
+    let vorgang: String = conn
+        .prepare_cached("SELECT vorgang_id FROM submission WHERE tenant = ?1 AND submission_id = ?2")?
+        .query_row((tenant, submission.to_string()), |row| row.get(0))?;
+    for key in [WHOLE_LANE, &vorgang] {
+        let lanes: Vec<String> = conn
+            .prepare_cached(WAITING)?
+            .query_map((tenant, key), |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        lanes.iter().try_for_each(|lane| advance(conn, tenant, lane, key, now))?;
+    }
+    Ok(())
 }
 
 /// A delivery no longer holds up those behind it.
