@@ -428,7 +428,7 @@ mod tests {
         .unwrap();
         let host = MappingHost::new(HostOptions::default());
         let source = ScriptSource { file: "mapping.rhai".into(), text: SCRIPT.into(), modules: Vec::new() };
-        let script = Arc::new(host.compile(source).unwrap());
+        let script = host.compile(source).unwrap();
         let input = RunInput {
             eingang: Arc::new(eingang),
             tables: Arc::default(),

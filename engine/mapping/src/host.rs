@@ -12,6 +12,7 @@ use rhai::{AST, Dynamic, Engine, Scope};
 
 use crate::{
     bounds::{MODULES, SCRIPT_BYTES},
+    compiled::{self, Compiled},
     engine::{HANDLE, engine},
     errors,
     input::{RunInput, RunOutput},
@@ -48,6 +49,7 @@ pub struct MappingHost {
 pub(crate) struct Shared {
     core: Arc<Core>,
     pool: Pool,
+    compiled: Compiled,
 }
 
 /// What the threads use.
@@ -72,17 +74,25 @@ impl MappingHost {
     pub fn new(options: HostOptions) -> Self {
         let core = Core { engine: engine(true), reader: engine(false), deadline: options.deadline };
         let pool = Pool::new(options.threads).expect("the system starts the script threads");
-        Self { shared: Arc::new(Shared { core: Arc::new(core), pool }) }
+        Self { shared: Arc::new(Shared { core: Arc::new(core), pool, compiled: Compiled::default() }) }
     }
 
-    /// Compiles a script with its modules; waits for it (call it from a thread that may wait). Errors:
-    /// KOP-M001, KOP-M004 with place, for the script and each module.
-    pub fn compile(&self, source: ScriptSource) -> Result<Script, Vec<Diagnostic>> {
-        let main = Source { file: source.file.into(), text: source.text.into() };
+    /// Compiles a script with its modules; waits for it (call it from a thread that may wait). The same source that
+    /// somebody still uses is not compiled again: tenants share the library's mappings, and few change at a reload.
+    /// Errors: KOP-M001, KOP-M004 with place, for the script and each module.
+    pub fn compile(&self, source: ScriptSource) -> Result<Arc<Script>, Vec<Diagnostic>> {
+        let key = compiled::key(&source);
+        if let Some(script) = self.shared.compiled.get(&key) {
+            return Ok(script);
+        }
+        let ScriptSource { file, text, modules } = source;
+        let main = Source { file: file.into(), text: text.into() };
         let file = Arc::clone(&main.file);
         let core = Arc::clone(&self.shared.core);
-        let answer = self.shared.pool.run(move || core.compile(main, source.modules, false));
-        answer.wait().unwrap_or_else(|| Err(vec![broken(&file)]))
+        let answer = self.shared.pool.run(move || core.compile(main, modules, false));
+        let script = Arc::new(answer.wait().unwrap_or_else(|| Err(vec![broken(&file)]))?);
+        self.shared.compiled.keep(key, &script);
+        Ok(script)
     }
 
     /// Compiles the condition of a route: one expression. `place` says where it stands in the configuration;

@@ -7,6 +7,7 @@
 //! a script may see comes in [`RunInput`].
 
 mod bounds;
+mod compiled;
 mod convert;
 mod engine;
 mod errors;

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{host, input, json, problem, run, source};
 use kop_mapping::{FileList, functions};
 use serde_json::json;
@@ -202,6 +204,21 @@ fn reads_are_recorded_with_label_place_and_presence() {
             ("bauherr/nachname", Some("Nachname"), 2, true),
         ]
     );
+}
+
+#[test]
+fn what_is_in_use_is_compiled_once() {
+    let host = host();
+    let compile = |text: &str, module: &str| host.compile(source(text, &[("amt", module)])).unwrap();
+    let first = compile("import \"amt\" as a; a::X", "export const X = 1;");
+    assert!(Arc::ptr_eq(&first, &compile("import \"amt\" as a; a::X", "export const X = 1;")));
+    // A changed module is another script, although the script itself stays the same.
+    let other = compile("import \"amt\" as a; a::X", "export const X = 2;");
+    assert!(!Arc::ptr_eq(&first, &other));
+    assert_eq!(host.run_blocking(&other, input()).unwrap().tree.to_json(), json!(2));
+    let unused = Arc::downgrade(&first);
+    drop(first);
+    assert!(unused.upgrade().is_none(), "what nobody uses is given up");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{time::Duration, time::Instant};
 
 use common::{host, input, json, problem, run, source};
 use kop_mapping::{HostOptions, MappingHost};
@@ -113,9 +113,8 @@ fn prints_are_kept_within_bounds() {
 #[test]
 fn threads_share_one_script_and_async_callers_wait_without_a_runtime() {
     let host = MappingHost::new(HostOptions { threads: 2, ..HostOptions::default() });
-    let script = Arc::new(
-        host.compile(source("eingang.liste(\"flurstueck\").map(|f| f.text(\"zaehler\"))", &[])).unwrap(),
-    );
+    let script =
+        host.compile(source("eingang.liste(\"flurstueck\").map(|f| f.text(\"zaehler\"))", &[])).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use common::{host, input, source};
 
@@ -31,7 +31,7 @@ fn script() -> String {
 fn one_run_of_sixty_fields() {
     let host = host();
     let begin = Instant::now();
-    let script = Arc::new(host.compile(source(&script(), &[])).unwrap());
+    let script = host.compile(source(&script(), &[])).unwrap();
     let compiled = begin.elapsed();
     let input = input();
     let mut rounds: Vec<f64> = (0..9)

@@ -182,7 +182,7 @@ fn load_from(
                 origin,
                 dir: base.path,
                 manifest,
-                script: Arc::new(script),
+                script,
                 script_text,
                 tables: Arc::new(tables),
                 parameters,

@@ -87,7 +87,7 @@ pub fn source(text: &str, modules: &[(&str, &str)]) -> ScriptSource {
 }
 
 pub fn run(host: &MappingHost, text: &str, modules: &[(&str, &str)]) -> Result<RunOutput, Vec<Diagnostic>> {
-    let script = Arc::new(host.compile(source(text, modules))?);
+    let script = host.compile(source(text, modules))?;
     host.run_blocking(&script, input())
 }
 
