@@ -2,8 +2,12 @@
 //! The real program under load, to HTTP and to folders, beside the floor; memory, a growing database, hot reload.
 //!
 //! `cargo bench -p kop-bench --bench load` prints the page that `docs/leistung.md` is; with `BENCH_WRITE=1` it writes it.
-//! The argument `floor` measures only what stands beside the floor. `BENCH_SECONDS` (8) per rate, `BENCH_STORED`
-//! (1000000) applications at most, `BENCH_ROUNDS` (3) of everything that is measured as fast as it goes, with `BENCH_COUNT` (4000) applications each.
+//! The argument `floor` measures only what stands beside the floor, a number only that rate. `BENCH_SECONDS` (8) per
+//! rate, `BENCH_STORED` (1000000) applications at most, `BENCH_ROUNDS` (3) of everything that is measured as fast as it
+//! goes, with `BENCH_COUNT` (4000) applications each.
+//!
+//! At its end a run deletes what it stored, and ext4 creates files more slowly for five minutes after many were
+//! deleted: a second run has to wait that long, or it measures the first.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::cast_precision_loss)] // the table is the point
 
@@ -52,17 +56,23 @@ fn main() -> Result<(), Error> {
         return Ok(());
     };
     let short = arguments.first().is_some_and(|first| first == "floor");
+    let only = arguments.first().and_then(|first| first.parse().ok());
     let root = tempfile::tempdir()?;
     let (load, fsync) = (load_average()?, fsync_median(root.path())?);
     let (mapping, message) = mapping_costs(root.path())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut report =
         Report { machine: machine()?, mapping, message, fsync: [fsync, fsync], ..Report::default() };
-    runtime.block_on(measure(&kop, root.path(), &mut report, short))?;
+    runtime.block_on(async {
+        match only {
+            Some(rate) => rates(&kop, root.path(), &mut report, &[rate], &[rate]).await,
+            None => measure(&kop, root.path(), &mut report, short).await,
+        }
+    })?;
     report.fsync[1] = fsync_median(root.path())?;
     report.others = format!("{load} und {}", load_average()?);
     println!("{}", report.page());
-    if env::var_os("BENCH_WRITE").is_some() && !short {
+    if env::var_os("BENCH_WRITE").is_some() && !short && only.is_none() {
         std::fs::write(workspace().join("docs/leistung.md"), report.page())?;
         std::fs::write(workspace().join("docs/leistung.svg"), report.plot())?;
     }
@@ -74,7 +84,7 @@ async fn measure(kop: &Path, root: &Path, report: &mut Report, short: bool) -> R
     if short {
         return Ok(());
     }
-    rates(kop, root, report).await?;
+    rates(kop, root, report, &[100, 300, 600, 1000, 1500, 2000], &[100, 300, 600, 1000]).await?;
     report.reloads = reloads(kop, root).await?;
     report.stored = growing(kop, root).await?;
     Ok(())
@@ -181,9 +191,15 @@ async fn wait_for(delivered: &impl Fn() -> usize, count: usize, server: &Running
     Ok(())
 }
 
-async fn rates(kop: &Path, root: &Path, report: &mut Report) -> Result<(), Error> {
+async fn rates(
+    kop: &Path,
+    root: &Path,
+    report: &mut Report,
+    to_http: &[u32],
+    to_folders: &[u32],
+) -> Result<(), Error> {
     let length = Duration::from_secs(setting("BENCH_SECONDS", 8)?.into());
-    for rate in [100, 300, 600, 1000, 1500, 2000] {
+    for &rate in to_http {
         eprintln!("{rate}/s nach HTTP");
         let receiver = Receiver::start().await?;
         let instance = LoadInstance::new(root, Some(receiver.address))?;
@@ -193,13 +209,14 @@ async fn rates(kop: &Path, root: &Path, report: &mut Report) -> Result<(), Error
         let sent = Generator::new(server.address, 0)?.at_rate(rate, length).await;
         let taken = sent.iter().filter(|one| one.number.is_some()).count();
         let _late_ones_count_as_failed = wait_for(&|| receiver.count(), 50 + taken, &server).await;
-        report.memory = report.memory.max(server.memory()?);
+        let memory = server.memory()?;
+        report.memory = report.memory.max(memory);
         let arrived = receiver.arrived();
-        report.rates.push(at_rate("HTTP", rate, &sent, |one| {
+        report.rates.push(at_rate("HTTP", rate, &sent, memory, |one| {
             Some(arrived.get(one.number.as_ref()?)?.saturating_duration_since(one.due))
         }));
     }
-    for rate in [100, 300, 600, 1000] {
+    for &rate in to_folders {
         eprintln!("{rate}/s in Ordner");
         let instance = LoadInstance::new(root, None)?;
         let server = instance.serve(kop)?;
@@ -209,9 +226,10 @@ async fn rates(kop: &Path, root: &Path, report: &mut Report) -> Result<(), Error
         let sent = Generator::new(server.address, 0)?.at_rate(rate, length).await;
         let taken = sent.iter().filter(|one| one.number.is_some()).count();
         let _late_ones_count_as_failed = wait_for(&|| instance.finished(), 50 + taken, &server).await;
-        report.memory = report.memory.max(server.memory()?);
+        let memory = server.memory()?;
+        report.memory = report.memory.max(memory);
         let finished: HashMap<String, SystemTime> = instance.finished_at()?.into_iter().collect();
-        report.rates.push(at_rate("Ordner", rate, &sent, |one| {
+        report.rates.push(at_rate("Ordner", rate, &sent, memory, |one| {
             let due = wall + one.due.saturating_duration_since(moment);
             finished.get(one.number.as_ref()?)?.duration_since(due).ok()
         }));
@@ -223,6 +241,7 @@ fn at_rate(
     to: &'static str,
     rate: u32,
     sent: &[Sent],
+    memory: f64,
     delivered: impl Fn(&Sent) -> Option<Duration>,
 ) -> AtRate {
     let answered = sent.iter().filter(|one| one.number.is_some()).map(|one| one.answered).collect();
@@ -232,7 +251,7 @@ fn at_rate(
         let spread = Spread::of(times);
         [spread.at(0.5), spread.at(0.99), spread.at(0.999)]
     };
-    AtRate { to, rate, failed, answered: three(answered), delivered: three(delivered) }
+    AtRate { to, rate, failed, answered: three(answered), delivered: three(delivered), memory }
 }
 
 /// Configuration and mapping change ten times while applications come in.
