@@ -21,14 +21,15 @@ pub(crate) async fn take_in(
     Path((tenant, address)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let Some(intake) = doors.intakes.iter().find(|intake| intake.address() == address) else {
-        return answer(http::Response::builder().status(404).body("not found\n".into()).unwrap_or_default());
-    };
     let (head, body) = request.into_parts();
     // A sender that asks first (RFC 9110 section 10.1.1) has sent nothing that an early refusal would leave unread.
     let asks = head.headers.contains_key(http::header::EXPECT);
-    let (response, reusable) = match open(&doors, intake, &tenant, &head) {
-        Ok(entry) => {
+    let entry = match doors.intakes.iter().find(|intake| intake.address() == address) {
+        Some(intake) => open(&doors, intake, &tenant, &head).map(|entry| (intake, entry)),
+        None => Err(http::Response::builder().status(404).body("not found\n".into()).unwrap_or_default()),
+    };
+    let (response, reusable) = match entry {
+        Ok((intake, entry)) => {
             let (body, left) = leftover::lend(body);
             let base_url = base_url(&head, &doors);
             let request =

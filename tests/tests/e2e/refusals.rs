@@ -192,11 +192,15 @@ async fn a_refusal_is_read_by_whoever_is_still_sending() -> Result<(), Error> {
     };
     let mut stream = TcpStream::connect(address).await?;
     // Refused before its first byte, and in the midst of it.
-    for (path, code) in [("/nirgendwo/deposit", "KOP-F004"), (DEPOSIT, "KOP-E")] {
+    for (path, status, says) in [
+        ("/musterstadt/nirgendwo", 404, "not found"),
+        ("/nirgendwo/deposit", 500, "KOP-F004"),
+        (DEPOSIT, 500, "KOP-E"),
+    ] {
         stream.write_all(head(path, "").as_bytes()).await?;
         stream.write_all(&vec![b'x'; BODY]).await?;
         let answer = answer_on(&mut stream).await?;
-        assert!(answer.starts_with("HTTP/1.1 500") && answer.contains(code), "{answer}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(says), "{answer}");
     }
     stream.write_all(head("/nirgendwo/deposit", "Expect: 100-continue\r\n").as_bytes()).await?;
     let answer = answer_on(&mut stream).await?;
